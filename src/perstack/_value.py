@@ -1,0 +1,9 @@
+"""The base of every struct of ours that is written down."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A frozen value whose wire names are camelCase and whose defaults are left out."""

@@ -1,0 +1,37 @@
+"""What an author says."""
+
+from __future__ import annotations
+
+from .expert import (
+    BASE_SKILL,
+    DEFAULT_BASE,
+    Expert,
+    InteractiveSkill,
+    InteractiveTool,
+    Limits,
+    Project,
+    ProviderName,
+    ProviderTable,
+    Reasoning,
+    RemoteSkill,
+    RuntimeName,
+    Skill,
+    StdioSkill,
+)
+
+__all__ = [
+    "BASE_SKILL",
+    "DEFAULT_BASE",
+    "Expert",
+    "InteractiveSkill",
+    "InteractiveTool",
+    "Limits",
+    "Project",
+    "ProviderName",
+    "ProviderTable",
+    "Reasoning",
+    "RemoteSkill",
+    "RuntimeName",
+    "Skill",
+    "StdioSkill",
+]

@@ -1,0 +1,130 @@
+"""What an author says about an Expert: the structs of a definition.
+
+Field by field this is `perstack.toml` after defaults are filled in; times are seconds. Reading the
+file, with its limits and its faults, is `toml.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from perstack._value import Value
+
+ProviderName = Literal[
+    "anthropic",
+    "google",
+    "openai",
+    "ollama",
+    "azure-openai",
+    "amazon-bedrock",
+    "google-vertex",
+    "deepseek",
+]
+RuntimeName = Literal["local", "sandbox", "docker", "cursor", "claude-code", "gemini"]
+Reasoning = Literal["none", "minimal", "low", "medium", "high"] | int
+"""How much the model may think: a named level, or a budget in tokens (0 is "none")."""
+
+BASE_SKILL = "@perstack/base"
+
+
+class StdioSkill(Value, frozen=True, tag="mcpStdioSkill", tag_field="type"):
+    """A local MCP server spoken to over its standard input and output."""
+
+    command: str
+    package_name: str | None = None
+    args: tuple[str, ...] = ()
+    pick: tuple[str, ...] = ()
+    omit: tuple[str, ...] = ()
+    required_env: tuple[str, ...] = ()
+    allowed_domains: tuple[str, ...] = ()
+    lazy_init: bool = False
+    description: str | None = None
+    rule: str | None = None
+
+
+class RemoteSkill(Value, frozen=True, tag="mcpSseSkill", tag_field="type"):
+    """A remote MCP server."""
+
+    endpoint: str
+    pick: tuple[str, ...] = ()
+    omit: tuple[str, ...] = ()
+    allowed_domains: tuple[str, ...] = ()
+    description: str | None = None
+    rule: str | None = None
+
+
+class InteractiveTool(Value, frozen=True):
+    """One question a person can be asked. input_json_schema: JSON Schema as text."""
+
+    input_json_schema: str
+    description: str | None = None
+
+
+class InteractiveSkill(Value, frozen=True, tag="interactiveSkill", tag_field="type"):
+    """Tools whose answer comes from a person or from the embedding application."""
+
+    tools: dict[str, InteractiveTool]
+    description: str | None = None
+    rule: str | None = None
+
+
+Skill = StdioSkill | RemoteSkill | InteractiveSkill
+
+DEFAULT_BASE = StdioSkill(
+    description="Base skill", command="npx", args=("-y", BASE_SKILL)
+)
+"""What `@perstack/base` means when the author says nothing about it."""
+
+
+class Expert(Value, frozen=True):
+    """One Expert. key: the table key in the file, or the exact key it was published under.
+
+    skills: by name, always with `@perstack/base` unless the author switched it off.
+    """
+
+    key: str
+    name: str
+    instruction: str
+    version: str = "1.0.0"
+    description: str | None = None
+    min_runtime_version: str | None = None
+    skills: dict[str, Skill] = msgspec.field(default_factory=dict[str, Skill])
+    delegates: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    provider_tools: tuple[str, ...] = ()
+    provider_skills: tuple[dict[str, str], ...] = ()
+    provider_tool_options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class Limits(Value, frozen=True):
+    """What a job may use. Steps are replies of the model, counted over all its runs."""
+
+    max_steps: int = 100
+    max_retries: int = 5
+    timeout_s: float = 300.0
+    max_depth: int = 5
+
+
+class ProviderTable(Value, frozen=True):
+    """`[provider]`: its name, and its settings by their camelCase names."""
+
+    provider_name: ProviderName = "anthropic"
+    setting: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class Project(Value, frozen=True):
+    """One `perstack.toml`. None means the author said nothing."""
+
+    model: str | None = None
+    provider: ProviderTable | None = None
+    reasoning_budget: Reasoning | None = None
+    runtime: RuntimeName | None = None
+    max_steps: int | None = None
+    max_retries: int | None = None
+    timeout_s: float | None = None
+    experts: dict[str, Expert] = msgspec.field(default_factory=dict[str, Expert])
+    api_base_url: str = "https://api.perstack.ai"
+    base_skill_command: tuple[str, ...] = ()
+    env_path: tuple[str, ...] | None = None

@@ -1,0 +1,43 @@
+"""What happened in a job, and what follows from it."""
+
+from __future__ import annotations
+
+from .messages import (
+    Call,
+    CallKind,
+    ExpertMessage,
+    File,
+    History,
+    Image,
+    Json,
+    Message,
+    ResultPart,
+    Text,
+    Thought,
+    ToolMessage,
+    Usage,
+    UserMessage,
+    UserPart,
+    joined,
+    said,
+)
+
+__all__ = [
+    "Call",
+    "CallKind",
+    "ExpertMessage",
+    "File",
+    "History",
+    "Image",
+    "Json",
+    "Message",
+    "ResultPart",
+    "Text",
+    "Thought",
+    "ToolMessage",
+    "Usage",
+    "UserMessage",
+    "UserPart",
+    "joined",
+    "said",
+]
