@@ -18,6 +18,7 @@ from .expert import (
     Skill,
     StdioSkill,
 )
+from .provider import ProviderAccess
 
 __all__ = [
     "BASE_SKILL",
@@ -27,6 +28,7 @@ __all__ = [
     "InteractiveTool",
     "Limits",
     "Project",
+    "ProviderAccess",
     "ProviderName",
     "ProviderTable",
     "Reasoning",

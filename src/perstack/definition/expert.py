@@ -72,9 +72,7 @@ class InteractiveSkill(Value, frozen=True, tag="interactiveSkill", tag_field="ty
 
 Skill = StdioSkill | RemoteSkill | InteractiveSkill
 
-DEFAULT_BASE = StdioSkill(
-    description="Base skill", command="npx", args=("-y", BASE_SKILL)
-)
+DEFAULT_BASE = StdioSkill(description="Base skill", command="npx", args=("-y", BASE_SKILL))
 """What `@perstack/base` means when the author says nothing about it."""
 
 

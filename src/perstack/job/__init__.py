@@ -21,6 +21,7 @@ from .messages import (
     joined,
     said,
 )
+from .todo import Todo, TodoList, todo_answer, todos_after
 
 __all__ = [
     "Call",
@@ -34,10 +35,14 @@ __all__ = [
     "ResultPart",
     "Text",
     "Thought",
+    "Todo",
+    "TodoList",
     "ToolMessage",
     "Usage",
     "UserMessage",
     "UserPart",
     "joined",
     "said",
+    "todo_answer",
+    "todos_after",
 ]

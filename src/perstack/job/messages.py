@@ -194,8 +194,7 @@ class History(Sequence[Message]):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, History) and (
-            (self._shared is other._shared and self._length == other._length)
-            or self[:] == other[:]
+            (self._shared is other._shared and self._length == other._length) or self[:] == other[:]
         )
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # compared by value, and long
