@@ -18,6 +18,7 @@ from .expert import (
     Skill,
     StdioSkill,
 )
+from .instruction import compose_instruction
 from .provider import ProviderAccess
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "RuntimeName",
     "Skill",
     "StdioSkill",
+    "compose_instruction",
 ]

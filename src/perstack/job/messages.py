@@ -80,7 +80,7 @@ class Call(Value, frozen=True):
 
     id: unique within its reply. args: the JSON object the model gave. fault: why the call cannot be made
     (unknown tool, arguments that are not what the schema says), told to the model instead of a result.
-    skill: the source of the tool; for a delegate its Expert key. repeatable: trying again after a crash is safe.
+    skill: the source of the tool; for a delegate its Expert key. repeatable: again after a crash is safe.
     """
 
     id: str

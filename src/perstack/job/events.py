@@ -1,0 +1,178 @@
+"""What happened: the durable facts of a job.
+
+Each holds only what is new. None holds a checkpoint, a secret, or a value of the environment. A field once
+written keeps its name and its meaning; new fields have defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from perstack._value import Value
+from perstack.definition import Limits, ProviderName, Reasoning
+from perstack.lock import Lock
+
+from .messages import ExpertMessage, ResultPart, Usage
+
+FORMAT = 1
+"""The version of the log, said by its first event. Readers refuse a higher one."""
+
+
+def _tag(name: str) -> str:
+    return name[0].lower() + name[1:]
+
+
+class Fact(Value, frozen=True, kw_only=True, tag=_tag, tag_field="type"):
+    """The base of every event. seq: place in the log, from 1; 0 while not yet written down.
+
+    at: when it was written down, seconds since 1970 UTC to the millisecond.
+    """
+
+    seq: int = 0
+    at: float = 0.0
+
+
+class ModelChoice(Value, frozen=True, kw_only=True):
+    """Which model is asked, and how much it may think."""
+
+    provider: ProviderName
+    model: str
+    reasoning: Reasoning = "low"
+
+
+class CalledBy(Value, frozen=True, kw_only=True):
+    """The call a child run answers: its run, and its id there."""
+
+    run: str
+    call: str
+
+
+class Failure(Value, frozen=True, kw_only=True):
+    """Why something did not work. retry_after_s: how long the provider asked us to wait."""
+
+    name: str
+    message: str
+    status: int | None = None
+    retryable: bool = False
+    retry_after_s: float | None = None
+
+
+class JobStarted(Fact, frozen=True, kw_only=True):
+    """The first fact of every log: everything that was settled before anything ran."""
+
+    format: int
+    job: str
+    expert: str
+    lock: Lock
+    model: ModelChoice
+    limits: Limits
+    workspace: str
+    runtime: str
+    version: str
+
+
+class Resumed(Fact, frozen=True, kw_only=True):
+    """A process took the job up again; whatever was in flight before is in doubt.
+
+    limits, model: the new ones, where they changed.
+    """
+
+    limits: Limits | None = None
+    model: ModelChoice | None = None
+
+
+class Rewound(Fact, frozen=True, kw_only=True):
+    """From here on only the log up to event `to` counts."""
+
+    to: int
+
+
+class RunStarted(Fact, frozen=True, kw_only=True):
+    """One Expert went to work. instruction: the whole system text the model gets. by: None for the root."""
+
+    run: str
+    expert: str
+    query: str
+    instruction: str
+    by: CalledBy | None = None
+
+
+class Replied(Fact, frozen=True, kw_only=True):
+    """The model gave one whole reply. cut: its output limit ended it before the model did."""
+
+    run: str
+    message: ExpertMessage
+    usage: Usage
+    cut: bool = False
+
+
+class ReplyFailed(Fact, frozen=True, kw_only=True):
+    """The model gave no usable reply. usage: what it cost all the same."""
+
+    run: str
+    failure: Failure
+    usage: Usage = Usage()
+
+
+class ToolCalled(Fact, frozen=True, kw_only=True):
+    """A call is about to be made: the intent, before the deed."""
+
+    run: str
+    call: str
+
+
+class ToolReturned(Fact, frozen=True, kw_only=True):
+    """A call has its result. ends: the Expert has declared its work done, and nothing is left open."""
+
+    run: str
+    call: str
+    parts: tuple[ResultPart, ...]
+    is_error: bool = False
+    ends: bool = False
+
+
+class UserSpoke(Fact, frozen=True, kw_only=True):
+    """A person said something to the root run."""
+
+    text: str
+
+
+class CancelRequested(Fact, frozen=True, kw_only=True):
+    """Somebody wants the job to end now, unfinished."""
+
+
+class Stopped(Fact, frozen=True, kw_only=True):
+    """The job was put down as it stands, and can be taken up again.
+
+    reason: "interrupted" by a signal or a lost output, at a "limit", or by a "bug". what: which one.
+    run: the run that could not go on, where there is one.
+    """
+
+    reason: Literal["interrupted", "limit", "bug"]
+    what: str
+    run: str = ""
+
+
+class RunFinished(Fact, frozen=True, kw_only=True):
+    """A run ended. text: its answer, or why it failed."""
+
+    run: str
+    outcome: Literal["completed", "failed", "cancelled"]
+    text: str = ""
+    failure: Failure | None = None
+
+
+Event = (
+    JobStarted
+    | Resumed
+    | Rewound
+    | RunStarted
+    | Replied
+    | ReplyFailed
+    | ToolCalled
+    | ToolReturned
+    | UserSpoke
+    | CancelRequested
+    | Stopped
+    | RunFinished
+)

@@ -1,0 +1,69 @@
+"""What is shown and not kept: words as they arrive, skills as they come and go.
+
+Notices never reach the log. `at` is seconds since 1970 UTC, given by whoever tells the notice.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a reply of `run`. concluding: it belongs to the closing reply."""
+
+    run: str
+    step: int
+    kind: Literal["thought", "text"]
+    text: str
+    concluding: bool = False
+    at: float = 0.0
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """`run` waits before it asks the model again. attempt: the one that comes, from 1."""
+
+    run: str
+    seconds: float
+    attempt: int
+    reason: str
+    at: float = 0.0
+
+
+class SkillStarting(msgspec.Struct, frozen=True, kw_only=True):
+    """A skill's server is being started."""
+
+    skill: str
+    command: str
+    args: tuple[str, ...]
+    at: float = 0.0
+
+
+class SkillConnected(msgspec.Struct, frozen=True, kw_only=True):
+    """A skill answers. Durations are seconds; None where there was no such stage."""
+
+    skill: str
+    server: tuple[str, str] | None = None
+    spawn_s: float | None = None
+    handshake_s: float | None = None
+    discovery_s: float | None = None
+    at: float = 0.0
+
+
+class SkillStderr(msgspec.Struct, frozen=True, kw_only=True):
+    """A skill's server wrote to its standard error."""
+
+    skill: str
+    text: str
+    at: float = 0.0
+
+
+class SkillDisconnected(msgspec.Struct, frozen=True, kw_only=True):
+    """A skill is gone."""
+
+    skill: str
+    at: float = 0.0
+
+
+Notice = Heard | Waiting | SkillStarting | SkillConnected | SkillStderr | SkillDisconnected

@@ -1,0 +1,147 @@
+"""What a job is at one place in its log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from perstack._value import Value
+from perstack.definition import Limits
+from perstack.lock import Lock
+
+from .events import CalledBy, Failure, ModelChoice
+from .messages import Call, History, ToolMessage, Usage
+from .todo import TodoList
+
+
+class Flight(Value, frozen=True, kw_only=True):
+    """One call on its way: asked for, perhaps started, perhaps back.
+
+    in_doubt: it had started when the process that made it ended. child: the run that answers it.
+    """
+
+    call: Call
+    started: bool = False
+    in_doubt: bool = False
+    child: str = ""
+    result: ToolMessage | None = None
+    ends: bool = False
+
+
+class Thinking(Value, frozen=True, kw_only=True, tag=True):
+    """The model is asked for its next reply. attempt: failures so far. failure: the last one."""
+
+    attempt: int = 0
+    failure: Failure | None = None
+
+
+class Acting(Value, frozen=True, kw_only=True, tag=True):
+    """The calls of one reply, in the order they were asked for. asked: `seq` of that reply."""
+
+    flights: dict[str, Flight]
+    asked: int
+
+    @property
+    def open(self) -> tuple[Flight, ...]:
+        return tuple(flight for flight in self.flights.values() if flight.result is None)
+
+
+class Concluding(Value, frozen=True, kw_only=True, tag=True):
+    """The work is done; one more reply, without tools, says so."""
+
+    attempt: int = 0
+    failure: Failure | None = None
+
+
+class Answered(Value, frozen=True, kw_only=True, tag=True):
+    """The model gave its last word; only RunFinished is missing."""
+
+    text: str
+
+
+class Done(Value, frozen=True, kw_only=True, tag=True):
+    """The run is over. text: its answer, or why it failed."""
+
+    outcome: Literal["completed", "failed", "cancelled"]
+    text: str
+    failure: Failure | None = None
+
+
+Phase = Thinking | Acting | Concluding | Answered | Done
+
+
+class Run(Value, frozen=True, kw_only=True):
+    """One Expert at work.
+
+    path: its place in the tree of runs, "" for the root, "/2.1" for the delegate called first in the root's
+    step 2. step: number of the reply it waits for or acts on, from 1. cut: the words of replies that were cut
+    off, to be continued by the next. waiting: what a person said while calls were open. usage: its own alone.
+    """
+
+    id: str
+    expert: str
+    instruction: str
+    phase: Phase
+    history: History
+    by: CalledBy | None = None
+    path: str = ""
+    depth: int = 0
+    step: int = 1
+    todos: TodoList = TodoList()
+    cut: str = ""
+    waiting: tuple[str, ...] = ()
+    usage: Usage = Usage()
+
+
+class Stop(Value, frozen=True, kw_only=True):
+    """Why the job was put down."""
+
+    reason: Literal["interrupted", "limit", "bug"]
+    what: str
+
+
+class Job(Value, frozen=True, kw_only=True):
+    """All that follows from one request.
+
+    seq, at: of the last event. runs: those at work, and the root; a child is gone once its parent has its
+    answer. steps: replies of the model over all runs. usage: of all runs; spent: the same by Expert key.
+    """
+
+    id: str = ""
+    seq: int = 0
+    started_at: float = 0.0
+    at: float = 0.0
+    expert: str = ""
+    lock: Lock = Lock()
+    model: ModelChoice = ModelChoice(provider="anthropic", model="")
+    limits: Limits = Limits()
+    workspace: str = ""
+    root: str = ""
+    runs: dict[str, Run] = msgspec.field(default_factory=dict[str, Run])
+    steps: int = 0
+    usage: Usage = Usage()
+    spent: dict[str, Usage] = msgspec.field(default_factory=dict[str, Usage])
+    cancelled: bool = False
+    stopped: Stop | None = None
+
+    @property
+    def root_run(self) -> Run | None:
+        return self.runs.get(self.root)
+
+    @property
+    def done(self) -> Done | None:
+        """How the job ended, None while it has not."""
+        root = self.root_run
+        return root.phase if root is not None and isinstance(root.phase, Done) else None
+
+    @property
+    def questions(self) -> tuple[tuple[Run, Call], ...]:
+        """The open calls only a person can answer, oldest first, with the run that asked."""
+        return tuple(
+            (run, flight.call)
+            for run in self.runs.values()
+            if isinstance(run.phase, Acting)
+            for flight in run.phase.open
+            if flight.call.kind == "ask" and not flight.call.fault
+        )
