@@ -9,17 +9,19 @@ A conversation grows at its end, so its messages are encoded once: `Pieces` reme
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
 from perstack.definition import ProviderAccess
 from perstack.errors import ModelError
-from perstack.job import Message
+from perstack.job import History, Message
 
-from ..model import Delta, Reply, Request
+from ..history import Repair
+from ..model import Delta, Reply, Request, ToolSpec
 
 ReasoningStyle = Literal["none", "budget", "adaptive", "effort", "level", "switch"]
 """How a model is told to think: not at all · a token budget · adaptive with an effort · an effort word ·
@@ -30,7 +32,10 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one model. None: not known.
 
     context_window, max_output: tokens. reasoning: how thinking is asked for; always_thinks: it cannot be
-    switched off. ends: the day the provider stops serving it.
+    switched off. efforts: the effort words it takes. ends: the day the provider stops serving it.
+    off: what turns thinking off, where leaving it out does not. binds_thoughts: its thoughts are refused once
+    anything before them has changed. counts_output: a request is refused if its input and the output it allows
+    do not fit the window together.
     """
 
     model: str
@@ -40,16 +45,36 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     always_thinks: bool = False
     efforts: tuple[str, ...] = ()
     ends: date | None = None
+    off: str = ""
+    binds_thoughts: bool = False
+    counts_output: bool = False
+
+
+class Grows(Protocol):
+    """Something made of a history message by message."""
+
+    def add(self, message: Message) -> None:
+        """Take the next message in."""
+        ...
+
+
+G = TypeVar("G", bound=Grows)
 
 
 class Pieces:
     """The encoded messages of one conversation, each encoded once.
 
-    Keyed by identity and holding on to the message, so an id cannot come to mean another message.
+    `sent` and `follow` take up where the last request of the conversation ended, so a request costs the
+    messages that are new; after a branch they start over. `of` is for a single message: keyed by identity and
+    holding on to the message, so an id cannot come to mean another message.
     """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Message, bytes]] = {}
+        self._history: History | None = None
+        self._grown: Grows | None = None
+        self._tools: tuple[ToolSpec, ...] = ()
+        self._tool_bytes: bytes | None = None
 
     def of(self, message: Message, encode: Callable[[Message], bytes]) -> bytes:
         """The bytes of `message`, from memory if it was seen before."""
@@ -57,6 +82,54 @@ class Pieces:
         if known is None:
             known = self._known[id(message)] = (message, encode(message))
         return known[1]
+
+    def sent(self, history: History, encode: Callable[[Message], bytes]) -> list[bytes]:
+        """The bytes of each message that is sent of `history`: repaired, in order. A new list each time.
+
+        encode: the same function for all requests of the conversation.
+        """
+        return self.follow(history, lambda: _Row(encode)).whole()
+
+    def follow(self, history: History, start: Callable[[], G]) -> G:
+        """What `start` made, fed with all of `history`; fed on from the last call if that is how it grew."""
+        grown = self._grown
+        known = 0
+        if grown is not None and self._history is not None and history.grew_from(self._history):
+            known = len(self._history)
+        else:
+            grown = start()
+        for message in history[known:]:
+            grown.add(message)
+        self._history = history
+        self._grown = grown
+        return grown  # pyright: ignore[reportReturnType]  # one wire follows one conversation, with one `start`
+
+    def tools(
+        self, tools: tuple[ToolSpec, ...], encode: Callable[[tuple[ToolSpec, ...]], bytes]
+    ) -> bytes:
+        """The bytes of `tools`, from memory if these very tools were the last ones."""
+        same = len(tools) == len(self._tools) and all(
+            ours is theirs for ours, theirs in zip(tools, self._tools, strict=True)
+        )
+        if self._tool_bytes is None or not same:
+            self._tools = tools
+            self._tool_bytes = encode(tools)
+        return self._tool_bytes
+
+
+class _Row:
+    """Repaired messages as bytes, one after the other."""
+
+    def __init__(self, encode: Callable[[Message], bytes]) -> None:
+        self._repair = Repair()
+        self._encode = encode
+        self._row: list[bytes] = []
+
+    def add(self, message: Message) -> None:
+        self._row.extend(self._encode(sent) for sent in self._repair.add(message))
+
+    def whole(self) -> list[bytes]:
+        return [*self._row, *(self._encode(sent) for sent in self._repair.rest())]
 
 
 class Decoder(Protocol):
@@ -96,3 +169,52 @@ class Wire(Protocol):
     def failure(self, status: int, body: bytes) -> ModelError:
         """What an answer other than 2xx means: name, the provider's own message, retryable or not."""
         ...
+
+
+_VERSION = re.compile(r"/v\d+[a-z0-9]*$")
+
+_NAMES = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    402: "PaymentRequired",
+    403: "Forbidden",
+    404: "NotFound",
+    408: "Timeout",
+    413: "RequestTooLarge",
+    422: "BadRequest",
+    429: "RateLimited",
+    503: "Overloaded",
+    504: "Timeout",
+    529: "Overloaded",
+}
+
+
+def versioned(base_url: str, version: str) -> str:
+    """`base_url` without a slash at its end, and with `version` unless its path ends in some version."""
+    base = base_url.rstrip("/")
+    return base if _VERSION.search(base) else f"{base}/{version}"
+
+
+def merged(headers: Mapping[str, str], over: Mapping[str, str]) -> dict[str, str]:
+    """`headers` with those of `over` added; the same name in other letters is the same header."""
+    names = {name.lower() for name in over}
+    return {name: value for name, value in headers.items() if name.lower() not in names} | dict(
+        over
+    )
+
+
+def failed(status: int, message: str, *, name: str | None = None) -> ModelError:
+    """The error for an HTTP status. name: what the provider called it in our words, if it did."""
+    plain = _NAMES.get(status, "ServerError" if status >= 500 else "BadRequest")
+    return ModelError(
+        message,
+        name=name or plain,
+        retryable=status in (408, 409, 429) or status >= 500,
+        status=status,
+    )
+
+
+def excerpt(body: bytes) -> str:
+    """The first words of an answer that is not in the provider's own error format."""
+    text = " ".join(re.sub(r"<[^>]*>", " ", body[:4000].decode("utf-8", "replace")).split())
+    return text[:300]
