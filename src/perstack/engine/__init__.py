@@ -1,0 +1,8 @@
+"""Makes it happen: the loop, what it performs, and the stage it stands on."""
+
+from __future__ import annotations
+
+from .drive import Inbox, drive
+from .stage import Ears, Plan, run_job, toolboxes_of
+
+__all__ = ["Ears", "Inbox", "Plan", "drive", "run_job", "toolboxes_of"]

@@ -164,6 +164,7 @@ def _started(job: Job, event: JobStarted) -> Job:
         model=event.model,
         limits=event.limits,
         workspace=event.workspace,
+        version=event.version,
     )
 
 

@@ -117,6 +117,7 @@ class Job(Value, frozen=True, kw_only=True):
     model: ModelChoice = ModelChoice(provider="anthropic", model="")
     limits: Limits = Limits()
     workspace: str = ""
+    version: str = ""
     root: str = ""
     runs: dict[str, Run] = msgspec.field(default_factory=dict[str, Run])
     steps: int = 0
