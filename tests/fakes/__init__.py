@@ -1,0 +1,1 @@
+"""Servers that stand in for the world: real sockets, scripted answers."""
