@@ -1,0 +1,121 @@
+"""The imports are held against the drawing in docs/concepts/architecture.md."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import perstack
+
+SRC = Path(perstack.__file__).parent
+
+GROUND = {"errors", "_ids", "_net", "_value", "_version"}
+PURE = {
+    "definition": set[str](),
+    "lock": {"definition"},
+    "job": {"definition", "lock"},
+    "dialect": {"definition", "lock", "job"},
+}
+ADAPTERS = ("models", "skills", "store", "sandbox", "registry")
+DOORS = ("cli", "tui", "studio", "server")
+
+MAY_IMPORT: dict[str, set[str]] = {
+    **PURE,
+    **{adapter: set(PURE) for adapter in ADAPTERS},
+    "engine": {*PURE, *ADAPTERS},
+    "ops": {*PURE, *ADAPTERS, "engine"},
+    **{door: {*PURE, "ops"} for door in DOORS},
+}
+MAY_IMPORT["cli"] |= {"tui", "studio", "server", "skills", "engine"}
+MAY_IMPORT["server"] |= {"registry"}
+
+WORLD = {
+    "anyio",
+    "asyncio",
+    "glob",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "shutil",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+}
+
+
+def imports() -> Iterator[tuple[Path, str, str, bool]]:
+    """(file, its room, what it imports as an absolute dotted name, whether only for types)."""
+    for path in sorted(SRC.rglob("*.py")):
+        place = path.relative_to(SRC).with_suffix("").parts
+        room = place[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Import(names=names):
+                    for name in names:
+                        yield path, room, name.name, False
+                case ast.ImportFrom(module=module, level=0):
+                    yield path, room, module or "", False
+                case ast.ImportFrom(module=module, level=level):
+                    package = ("perstack", *place)[:-level]
+                    yield path, room, ".".join((*package, *((module or "").split(".")))), True
+                case _:
+                    pass
+
+
+def test_each_room_imports_only_from_the_floors_below_it() -> None:
+    wrong: list[str] = []
+    for path, room, name, _ in imports():
+        match name.split("."):
+            case ["perstack", other, *_] if room in MAY_IMPORT and other != room:
+                if other not in GROUND and other not in MAY_IMPORT[room]:
+                    wrong.append(f"{path.relative_to(SRC)} imports {name}")
+            case ["perstack", other, *_] if room in GROUND and other not in GROUND:
+                wrong.append(f"{path.relative_to(SRC)} imports {name}")
+            case _:
+                pass
+    assert wrong == []
+
+
+def test_every_room_is_in_the_drawing() -> None:
+    rooms = {path.name for path in SRC.iterdir() if (path / "__init__.py").exists()}
+    assert rooms <= MAY_IMPORT.keys()
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_a_pure_room_does_not_reach_the_world(room: str) -> None:
+    reached = [
+        f"{path.relative_to(SRC)} imports {name}"
+        for path, home, name, _ in imports()
+        if home == room and name.split(".")[0] in WORLD
+    ]
+    assert reached == []
+
+
+def test_rooms_import_each_other_by_their_doors() -> None:
+    """`from perstack.job import fold`, never from an inner module of another room."""
+    inner = [
+        f"{path.relative_to(SRC)} imports {name}"
+        for path, room, name, relative in imports()
+        if not relative
+        and name.startswith("perstack.")
+        and len(name.split(".")) > 2
+        and name.split(".")[1] != room
+        and (SRC / name.split(".")[1]).is_dir()
+        and room not in ("cli",)
+    ]
+    assert inner == []
+
+
+def test_only_anyio_is_used_for_tasks() -> None:
+    assert [str(p) for p, _, name, _ in imports() if name.split(".")[0] == "asyncio"] == []
+
+
+def test_mcp_is_imported_in_two_modules_only() -> None:
+    users = {str(p.relative_to(SRC)) for p, _, name, _ in imports() if name.split(".")[0] == "mcp"}
+    assert users <= {"skills/mcp.py", "skills/base/server.py"}
