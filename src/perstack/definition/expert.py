@@ -12,6 +12,8 @@ import msgspec
 
 from perstack._value import Value
 
+from .key import EXPERT_VERSION, parse_version
+
 ProviderName = Literal[
     "anthropic",
     "google",
@@ -113,7 +115,10 @@ class ProviderTable(Value, frozen=True):
 
 
 class Project(Value, frozen=True):
-    """One `perstack.toml`. None means the author said nothing."""
+    """One `perstack.toml`, under the names it has there. None means the author said nothing.
+
+    experts: those that can be used; the broken ones are kept by whoever read the file.
+    """
 
     model: str | None = None
     provider: ProviderTable | None = None
@@ -121,8 +126,26 @@ class Project(Value, frozen=True):
     runtime: RuntimeName | None = None
     max_steps: int | None = None
     max_retries: int | None = None
-    timeout_s: float | None = None
+    timeout_s: float | None = msgspec.field(default=None, name="timeout")
     experts: dict[str, Expert] = msgspec.field(default_factory=dict[str, Expert])
-    api_base_url: str = "https://api.perstack.ai"
-    base_skill_command: tuple[str, ...] = ()
+    api_base_url: str = msgspec.field(default="https://api.perstack.ai", name="perstackApiBaseUrl")
+    base_skill_command: tuple[str, ...] = msgspec.field(default=(), name="perstackBaseSkillCommand")
     env_path: tuple[str, ...] | None = None
+
+    def local(self, key: str) -> Expert | None:
+        """The Expert of this file that `key` names: its table key, or that with its exact version."""
+        if key in self.experts:
+            return self.experts[key]
+        name, version = split_version(key)
+        expert = self.experts.get(name)
+        if expert is None or version is None:
+            return None
+        return expert if parse_version(version) == parse_version(expert.version) else None
+
+
+def split_version(key: str) -> tuple[str, str | None]:
+    """The name in `key`, and the exact version if it ends in one."""
+    name, at, version = key.rpartition("@")
+    if at and name and EXPERT_VERSION.fullmatch(version):
+        return name, version
+    return key, None
