@@ -1,0 +1,9 @@
+"""The base skill: files of one workspace, programs, and a todo list."""
+
+from __future__ import annotations
+
+from .shell import Wrap
+from .skill import open_base
+from .tools import base_tools
+
+__all__ = ["Wrap", "base_tools", "open_base"]
