@@ -124,9 +124,7 @@ class _Stage:
     def notify(self, notice: Notice) -> None:
         self._ears.notice(self.job, replace(notice, at=round(time(), 3)))
 
-    async def open_skills(
-        self, stack: AsyncExitStack, env: Mapping[str, str]
-    ) -> dict[str, Skill]:
+    async def open_skills(self, stack: AsyncExitStack, env: Mapping[str, str]) -> dict[str, Skill]:
         """The skills of all Experts of the job. They belong to `stack`."""
         for pin in self.job.lock.experts.values():
             _refuse_foreign(pin.expert)
@@ -161,5 +159,6 @@ def _refuse_foreign(expert: Expert) -> None:
     for name, skill in expert.skills.items():
         if name != BASE_SKILL and not isinstance(skill, InteractiveSkill):
             raise SkillUnavailable(
-                name, f'Expert "{expert.key}" needs an MCP server, which this version cannot run yet'
+                name,
+                f'Expert "{expert.key}" needs an MCP server, which this version cannot run yet',
             )

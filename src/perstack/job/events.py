@@ -33,9 +33,12 @@ class Fact(Value, frozen=True, kw_only=True, tag=_tag, tag_field="type"):
 
 
 class ModelChoice(Value, frozen=True, kw_only=True):
-    """Which model is asked, and how much it may think."""
+    """Which model is asked, and how much it may think.
 
-    provider: ProviderName
+    provider: "cassette" for a recording, "custom" for a model that an embedding program brought.
+    """
+
+    provider: ProviderName | Literal["cassette", "custom"]
     model: str
     reasoning: Reasoning = "low"
 

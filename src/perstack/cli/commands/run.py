@@ -1,0 +1,231 @@
+"""`perstack run`: run an Expert, events on stdout."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio
+import anyio.abc
+import click
+import msgspec
+
+from perstack.definition import ProviderName, Reasoning, RuntimeName
+from perstack.dialect import WireEvent
+from perstack.engine import Ears, Inbox
+from perstack.errors import UserError
+from perstack.job import Job, Stopped
+from perstack.ops.project import Flags
+from perstack.ops.run import GoOn, Order, Prepared, carry_out, prepare
+from perstack.ops.telling import telling
+
+from ..exits import exit_of
+from ..options import model_options, project_options
+
+RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
+
+
+@click.command()
+@click.argument("expert_key", metavar="expertKey")
+@click.argument("query", required=False, default="")
+@project_options
+@model_options
+@click.option("--job-id", help="Id for the new job.")
+@click.option(
+    "--env", "env_names", multiple=True, help="Variable to pass into a container; repeatable."
+)
+@click.option("--verbose", is_flag=True, help="Also tell what the runtime itself does.")
+@click.option(
+    "--continue", "continue_latest", is_flag=True, help="Go on with this Expert's latest job."
+)
+@click.option("--continue-job", metavar="JOB", help="Go on with this job.")
+@click.option("--resume-from", metavar="CHECKPOINT", help="Go on from here; needs --continue-job.")
+@click.option(
+    "-i",
+    "--interactive-tool-call-result",
+    "answer",
+    is_flag=True,
+    help="The query answers the question the job waits with.",
+)
+@click.option("--runtime", type=click.Choice(RUNTIMES), help="Where it runs [default: local].")
+@click.option(
+    "--workspace",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The directory the Expert works in [default: the working directory].",
+)
+@click.option(
+    "--output",
+    type=click.Choice(("json", "text")),
+    default="json",
+    show_default=True,
+    help="json: one event a line. text: a live account for people.",
+)
+@click.option("--full-events", is_flag=True, help="Events with whole histories in them.")
+@click.option("--demo", is_flag=True, help="Play the shipped recording; no model is asked.")
+@click.option(
+    "--cassette",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Replay recorded replies from this file instead of asking a model.",
+)
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Record all replies to this file.",
+)
+def run(
+    expert_key: str,
+    query: str,
+    config: str | None,
+    env_path: tuple[str, ...],
+    provider: ProviderName | None,
+    model: str | None,
+    reasoning_budget: Reasoning | None,
+    max_steps: int | None,
+    max_retries: int | None,
+    timeout: int | None,
+    job_id: str | None,
+    env_names: tuple[str, ...],
+    verbose: bool,
+    continue_latest: bool,
+    continue_job: str | None,
+    resume_from: str | None,
+    answer: bool,
+    runtime: RuntimeName | None,
+    workspace: Path | None,
+    output: str,
+    full_events: bool,
+    demo: bool,
+    cassette: Path | None,
+    record: Path | None,
+) -> int:
+    """Run the Expert EXPERTKEY on QUERY.
+
+    Exit codes: 0 done, or waiting for your answer; 1 failed; 6 stopped at a limit; 130 and 143 interrupted. After
+    6, 130 and 143 the job can be taken up again with --continue-job.
+    """
+    if resume_from and not continue_job:
+        raise click.UsageError("--resume-from requires --continue-job")
+    if continue_latest and continue_job:
+        raise click.UsageError("--continue and --continue-job cannot be used together")
+    goes_on = continue_latest or continue_job is not None
+    if answer and not goes_on:
+        raise click.UsageError("-i requires --continue or --continue-job")
+    if demo and (cassette or goes_on):
+        raise click.UsageError("--demo cannot be used with --cassette or a job that goes on")
+    if not query and not goes_on and not demo:
+        raise click.UsageError("missing required argument 'query'")
+    order = Order(
+        expert=expert_key,
+        query=query,
+        config=config,
+        workspace=(workspace or Path()).resolve(),
+        env=os.environ,
+        flags=Flags(
+            provider=provider,
+            model=model,
+            reasoning=reasoning_budget,
+            max_steps=max_steps,
+            max_retries=max_retries,
+            timeout_s=None if timeout is None else timeout / 1000,
+            runtime=runtime,
+            env_paths=env_path,
+        ),
+        job=job_id,
+        go_on=GoOn(job=continue_job, checkpoint=resume_from, answer=answer) if goes_on else None,
+        cassette=cassette,
+        record=record,
+        demo=demo,
+        proxy=os.environ.get("PERSTACK_PROXY_URL") or None,
+    )
+    job = anyio.run(_run, order, output == "text", full_events)
+    return exit_of(job)
+
+
+async def _run(order: Order, as_text: bool, full: bool) -> Job:
+    prepared = await prepare(order)
+    for warning in prepared.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if order.demo:
+        click.echo("This is a demo: the model's words are recorded, no model is asked.", err=True)
+    inbox = Inbox()
+    if as_text:
+        from ..live import live_account
+
+        with live_account(sys.stdout) as ears:
+            job = await _carry_out(prepared, inbox, ears)
+    else:
+        lines = _Lines(sys.stdout.buffer, inbox)
+        job = await _carry_out(prepared, inbox, telling(lines.write, full=full))
+    _say_how_to_go_on(job)
+    return job
+
+
+async def _carry_out(prepared: Prepared, inbox: Inbox, ears: Ears) -> Job:
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_stop_on_signals, inbox)
+        job = await carry_out(prepared, inbox, ears)
+        tasks.cancel_scope.cancel()
+    return job
+
+
+async def _stop_on_signals(
+    inbox: Inbox, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """The first signal puts the job down in good order; a second of its kind ends the process."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            inbox.say(Stopped(reason="interrupted", what=number.name))
+            signal.signal(number, signal.SIG_DFL)
+
+
+class _Lines:
+    """Writes events to stdout, one JSON object a line; stops the job when nobody reads any more."""
+
+    def __init__(self, out: BinaryIO, inbox: Inbox) -> None:
+        self._out = out
+        self._inbox = inbox
+        self._encoder = msgspec.json.Encoder()
+        self._lost = False
+
+    def write(self, told: Iterable[WireEvent]) -> None:
+        if self._lost:
+            return
+        try:
+            self._out.write(self._encoder.encode_lines(told))
+            self._out.flush()
+        except OSError as error:
+            self._lost = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+            click.echo(f"error: stdout cannot be written: {error.strerror}.", err=True)
+            self._inbox.say(Stopped(reason="interrupted", what="stdout lost"))
+
+
+def _say_how_to_go_on(job: Job) -> None:
+    go_on = f'perstack run "{job.expert}" --continue-job {job.id}'
+    if job.stopped is not None:
+        match job.stopped.reason:
+            case "limit":
+                name = job.stopped.what.split()[0]
+                flag = "--max-steps" if name == "maxSteps" else name
+                click.echo(
+                    f"Stopped at a limit: {job.stopped.what}. Go on with: {go_on} {flag} <more>",
+                    err=True,
+                )
+            case _:
+                click.echo(f"Stopped: {job.stopped.what}. Go on with: {go_on}", err=True)
+    elif job.questions:
+        for _, call in job.questions:
+            args = msgspec.json.encode(call.args).decode()
+            click.echo(f"Waiting for your answer to {call.tool} {args}", err=True)
+        click.echo(f"Answer with: {go_on} -i <answer>", err=True)
+    elif job.done is not None and job.done.outcome != "completed":
+        click.echo(f"error: {job.done.text}", err=True)
+        click.echo(f"The job is kept. Go on with: {go_on} <query>", err=True)
+
+
+__all__ = ["UserError", "run"]

@@ -1,0 +1,405 @@
+"""Run an Expert: a new job, or one that goes on.
+
+`prepare` reads everything there is to read (project, environment, the log of a job that goes on) and settles
+what will happen; what the user can put right is raised there, before anything is written. `carry_out` does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import date
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from perstack._ids import derived, drawn
+from perstack._version import version
+from perstack.definition import (
+    Expert,
+    ProviderAccess,
+    access_of,
+    compose_instruction,
+)
+from perstack.dialect import place_of
+from perstack.engine import Ears, Inbox, Plan, run_job, toolboxes_of
+from perstack.errors import UnknownExpert, UserError
+from perstack.job import (
+    FORMAT,
+    Call,
+    Event,
+    Job,
+    JobStarted,
+    ModelChoice,
+    Resumed,
+    Rewound,
+    Run,
+    RunStarted,
+    Text,
+    ToolReturned,
+    UserSpoke,
+    fold,
+    utc,
+    wanted,
+)
+from perstack.lock import Lock, resolve, resolved
+from perstack.models import Cassette, Model, Recorder, default_model, ending, open_model
+from perstack.store import FileStore, Store
+
+from .project import Flags, LoadedProject, Settings, load_env, load_project, settle
+from .shipped import demo_of, shipped_project
+
+HISTORY = "perstack"
+"""The directory in the workspace where jobs are kept."""
+
+
+class GoOn(msgspec.Struct, frozen=True, kw_only=True):
+    """Which job goes on, and how.
+
+    job: its id, None for the one of this Expert that was written to last. checkpoint: from where, None for the
+    end. answer: the query answers the question the job waits with.
+    """
+
+    job: str | None = None
+    checkpoint: str | None = None
+    answer: bool = False
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to run an Expert.
+
+    expert: its key; query: what to tell it, may be empty only for a job that goes on where it stopped. config:
+    path of a perstack.toml, None to look for one. workspace: what the Expert works in; its history lies in
+    there too. env: the process environment. job: id for a new job. go_on: a job to go on with instead of a new
+    one. cassette: file with recorded replies to play instead of asking a model; record: file to record replies
+    to. demo: play the shipped recording. model: replies instead of a provider's (for embedding and tests).
+    """
+
+    expert: str
+    workspace: Path
+    env: Mapping[str, str]
+    query: str = ""
+    config: str | None = None
+    flags: Flags = Flags()
+    job: str | None = None
+    go_on: GoOn | None = None
+    cassette: Path | None = None
+    record: Path | None = None
+    demo: bool = False
+    model: Model | None = None
+    store: Store | None = None
+    proxy: str | None = None
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A request with everything settled. warnings: for the user, one sentence each."""
+
+    job: str
+    plan: Plan
+    store: Store
+    open_model: Callable[[Job], AbstractAsyncContextManager[Model]]
+    env: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+async def prepare(order: Order) -> Prepared:
+    """Settle what `order` means. Raises UserError and its kin; nothing has been written then."""
+    if order.demo:
+        order = _as_demo(order)
+    loaded = load_project(order.config, order.workspace)
+    settings = settle(loaded.project if loaded else None, order.flags)
+    env = load_env(settings.env_paths, order.env, order.workspace, required=settings.env_required)
+    store = order.store or FileStore(order.workspace / HISTORY)
+    if order.go_on is None:
+        plan, choice = _new_job(order, loaded, settings)
+    else:
+        plan, choice = await _going_on(order, order.go_on, store, settings)
+    opener, warnings = _model_opener(order, settings, choice, env)
+    if loaded is not None:
+        warnings = (*(str(warning) for warning in loaded.parsed.warnings), *warnings)
+    return Prepared(
+        job=plan.job, plan=plan, store=store, open_model=opener, env=env, warnings=warnings
+    )
+
+
+async def carry_out(prepared: Prepared, inbox: Inbox, ears: Ears) -> Job:
+    """Run the job until it is finished, parked or stopped. For what it raises see `engine.run_job`."""
+    return await run_job(
+        prepared.plan,
+        store=prepared.store,
+        open_model=prepared.open_model,
+        env=prepared.env,
+        inbox=inbox,
+        ears=ears,
+    )
+
+
+def lock_of(expert: str, loaded: LoadedProject | None) -> Lock:
+    """The Definitions `expert` needs, from the project file, else from the shipped set.
+
+    Raises UnknownExpert, DefinitionError.
+    """
+
+    def look_up(key: str) -> Expert:
+        found = loaded.find(key) if loaded is not None else None
+        found = found or shipped_project().local(key)
+        if found is None:
+            if loaded is not None:
+                return loaded.expert(key)  # raises, with the names most like it
+            known = tuple(shipped_project().experts)
+            raise UnknownExpert(key, known if key == expert else (), "the shipped Experts")
+        return found
+
+    lock = resolved(resolve([expert]), look_up)
+    toolboxes_of(lock)  # two tools of one name are found here, before anything runs
+    return lock
+
+
+def _as_demo(order: Order) -> Order:
+    demo = demo_of(order.expert)
+    if order.query and order.query != demo.query:
+        raise UserError(
+            f'The demo of "{order.expert}" is a recording and answers only: "{demo.query}". '
+            "Leave the query out, or set up a provider and leave out --demo."
+        )
+    return replace(order, query=demo.query, cassette=demo.cassette)
+
+
+# A new job ------------------------------------------------------------------------------------------------
+
+
+def _new_job(
+    order: Order, loaded: LoadedProject | None, settings: Settings
+) -> tuple[Plan, ModelChoice]:
+    if not order.query.strip():
+        raise UserError(f'What should "{order.expert}" do? Give a query.')
+    lock = lock_of(order.expert, loaded)
+    choice = _choice(order, settings)
+    start = JobStarted(
+        format=FORMAT,
+        job=order.job or drawn(),
+        expert=lock.key_of(order.expert),
+        lock=lock,
+        model=choice,
+        limits=settings.limits,
+        workspace=str(order.workspace),
+        runtime="local",
+        version=version(),
+    )
+
+    def before(events: Sequence[Event]) -> Iterable[Event]:
+        if events:
+            raise UserError(
+                f"There is a job {start.job} already. Go on with it by --continue-job {start.job}, "
+                "or choose another --job-id."
+            )
+        return (start,)
+
+    return Plan(job=start.job, before=before, after=lambda job: (_root(job, order.query),)), choice
+
+
+def _root(job: Job, query: str) -> RunStarted:
+    return RunStarted(
+        run=derived(job.id, "root"),
+        expert=job.expert,
+        query=query,
+        instruction=compose_instruction(
+            job.lock.expert(job.expert),
+            job.lock.delegates_of(job.expert),
+            at=utc(job.at),
+            workspace=job.workspace,
+        ),
+    )
+
+
+# A job that goes on ---------------------------------------------------------------------------------------
+
+
+async def _going_on(
+    order: Order, go_on: GoOn, store: Store, settings: Settings
+) -> tuple[Plan, ModelChoice]:
+    job_id = go_on.job or await _latest(store, order.expert)
+    events = await store.read(job_id)
+    if not events:
+        raise UserError(f"There is no job {job_id} here. `perstack log` lists the jobs.")
+    rewound = _rewind(events, go_on)
+    job = fold(events if rewound is None else [*events, rewound])
+    if order.expert not in (job.expert, job.lock.resolutions.get(order.expert)):
+        raise UserError(
+            f'Job {job_id} belongs to the Expert "{job.expert}", not to "{order.expert}". '
+            f'Use "{job.expert}" to go on with it.'
+        )
+    _check_words(job, order.query, go_on)
+    resumed = _resumed(job, order, settings)
+
+    def before(now: Sequence[Event]) -> Iterable[Event]:
+        if len(now) != len(events):
+            raise UserError(f"Job {job_id} went on in another process meanwhile. Try again.")
+        return (*((rewound,) if rewound else ()), resumed)
+
+    def after(now: Job) -> Iterable[Event]:
+        if now.root_run is None:
+            yield _root(now, order.query)
+        elif go_on.answer:
+            yield _answer(now, order.query)
+        elif order.query:
+            yield UserSpoke(text=order.query)
+
+    return Plan(job=job_id, before=before, after=after), resumed.model or job.model
+
+
+async def _latest(store: Store, expert: str) -> str:
+    for summary in await store.summaries():
+        if summary.expert == expert:
+            return summary.job
+    raise UserError(f'No job of "{expert}" found to continue. Run it once without --continue.')
+
+
+def _rewind(events: Sequence[Event], go_on: GoOn) -> Rewound | None:
+    if go_on.checkpoint is None:
+        return None
+    place = place_of(events, go_on.checkpoint)
+    if place is None:
+        raise UserError(
+            f"Checkpoint {go_on.checkpoint} not found in job {go_on.job}. "
+            f"`perstack log --job {go_on.job}` lists its checkpoints."
+        )
+    return Rewound(to=place)
+
+
+def _check_words(job: Job, query: str, go_on: GoOn) -> None:
+    """Whether the query is what the job can take now."""
+    questions = job.questions
+    if go_on.answer:
+        if not questions:
+            raise UserError(f"Job {job.id} waits for no answer. Leave out -i to tell it something.")
+        _answer(job, query)
+    elif questions and not wanted(job):
+        asked = ", ".join(
+            f"{call.tool} {msgspec.json.encode(call.args).decode()}" for _, call in questions
+        )
+        raise UserError(f"Job {job.id} waits for an answer: {asked}. Give it with -i.")
+    elif not query and job.done is not None:
+        raise UserError(f"Job {job.id} is done. Give a query to go on with it.")
+
+
+def _resumed(job: Job, order: Order, settings: Settings) -> Resumed:
+    """What changes when the job goes on: only what the command line says."""
+    flags = order.flags
+    limits = replace(
+        job.limits,
+        max_steps=flags.max_steps if flags.max_steps is not None else job.limits.max_steps,
+        max_retries=flags.max_retries if flags.max_retries is not None else job.limits.max_retries,
+        timeout_s=flags.timeout_s if flags.timeout_s is not None else job.limits.timeout_s,
+    )
+    choice = job.model
+    if flags.provider or flags.model or flags.reasoning is not None or _stands_in(order):
+        choice = _choice(order, settings)
+        if flags.reasoning is None:
+            choice = replace(choice, reasoning=job.model.reasoning)
+    return Resumed(
+        limits=None if limits == job.limits else limits,
+        model=None if choice == job.model else choice,
+    )
+
+
+class _Told(msgspec.Struct, rename="camel"):
+    """The documented form of an answer."""
+
+    tool_call_id: str
+    tool_name: str
+    skill_name: str
+    text: str
+
+
+def _answer(job: Job, query: str) -> ToolReturned:
+    """The result for the question that `query` answers: the one it names, else the oldest."""
+    run, call = job.questions[0]
+    text = query
+    try:
+        told = msgspec.json.decode(query, type=_Told)
+    except msgspec.DecodeError:
+        pass
+    else:
+        run, call = _asked(job, told.tool_call_id)
+        text = told.text
+    return ToolReturned(run=run.id, call=call.id, parts=(Text(text=text),))
+
+
+def _asked(job: Job, id: str) -> tuple[Run, Call]:
+    for run, call in job.questions:
+        if call.id == id:
+            return run, call
+    open_ids = ", ".join(call.id for _, call in job.questions)
+    raise UserError(f"Job {job.id} waits for no answer to {id}. It waits for: {open_ids}.")
+
+
+# The model ------------------------------------------------------------------------------------------------
+
+
+def _stands_in(order: Order) -> bool:
+    return order.model is not None or order.cassette is not None
+
+
+def _choice(order: Order, settings: Settings) -> ModelChoice:
+    if order.model is not None:
+        return ModelChoice(
+            provider="custom", model=settings.model or "custom", reasoning=settings.reasoning
+        )
+    if order.cassette is not None:
+        return ModelChoice(
+            provider="cassette", model=order.cassette.name, reasoning=settings.reasoning
+        )
+    return ModelChoice(
+        provider=settings.provider,
+        model=settings.model or default_model(settings.provider),
+        reasoning=settings.reasoning,
+    )
+
+
+Opener = Callable[[Job], AbstractAsyncContextManager[Model]]
+
+
+def _model_opener(
+    order: Order, settings: Settings, choice: ModelChoice, env: Mapping[str, str]
+) -> tuple[Opener, tuple[str, ...]]:
+    """How to open the model the job asks, and what the user should know of it."""
+    scrub = {str(order.workspace): "<workspace>"}
+    if order.model is not None:
+        opener, warnings = _given(order.model), ()
+    elif order.cassette is not None:
+        opener, warnings = _given(Cassette.load(order.cassette, scrub=scrub)), ()
+    elif choice.provider in ("cassette", "custom"):
+        raise UserError(
+            "This job was run without a provider (its replies came from a recording or from a program). "
+            "Choose one with --provider to go on."
+        )
+    else:
+        table = settings.provider_table if choice.provider == settings.provider else None
+        access = access_of(choice.provider, table, env)
+        ends = ending(choice.provider, choice.model, date.today())
+        opener, warnings = _asking(access, choice.model, order.proxy), (ends,) if ends else ()
+    return (_recording(opener, order.record, scrub) if order.record else opener), warnings
+
+
+def _given(model: Model) -> Opener:
+    @asynccontextmanager
+    async def opened(job: Job) -> AsyncGenerator[Model]:
+        yield model
+
+    return opened
+
+
+def _asking(access: ProviderAccess, model: str, proxy: str | None) -> Opener:
+    return lambda job: open_model(access, model, proxy=proxy)
+
+
+def _recording(opener: Opener, path: Path, scrub: Mapping[str, str]) -> Opener:
+    @asynccontextmanager
+    async def opened(job: Job) -> AsyncGenerator[Model]:
+        async with opener(job) as model:
+            with Recorder(model, path, scrub=scrub) as recorder:
+                yield recorder
+
+    return opened

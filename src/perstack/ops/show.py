@@ -1,0 +1,85 @@
+"""What an Expert is given when it runs: nothing of it is hidden, and no model is needed to see it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from perstack.definition import (
+    BASE_SKILL,
+    InteractiveSkill,
+    Limits,
+    Reasoning,
+    compose_instruction,
+)
+from perstack.engine import toolboxes_of
+from perstack.job import Json, utc
+from perstack.models import default_model
+
+from .project import load_project, settle
+from .run import Order, lock_of
+
+
+class ShownTool(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One tool as the model is told of it. answered_by: the skill, delegate or person behind it."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Json]
+    answered_by: str
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One Expert as it would run now. starts_servers: skills whose tools only their servers know."""
+
+    key: str
+    version: str
+    integrity: str
+    provider: str
+    model: str
+    reasoning: Reasoning
+    limits: Limits
+    delegates: tuple[str, ...]
+    starts_servers: tuple[str, ...]
+    tools: tuple[ShownTool, ...]
+    instruction: str
+
+
+def show(order: Order, at: float) -> Shown:
+    """What the Expert of `order` would be given. at: stands for the start of the run, seconds since 1970.
+
+    Raises UnknownExpert, DefinitionError, UserError.
+    """
+    loaded = load_project(order.config, order.workspace)
+    settings = settle(loaded.project if loaded else None, order.flags)
+    lock = lock_of(order.expert, loaded)
+    key = lock.key_of(order.expert)
+    pin = lock.experts[key]
+    delegates = lock.delegates_of(key)
+    box = toolboxes_of(lock)[key]
+    return Shown(
+        key=key,
+        version=pin.expert.version,
+        integrity=pin.integrity,
+        provider=settings.provider,
+        model=settings.model or default_model(settings.provider),
+        reasoning=settings.reasoning,
+        limits=settings.limits,
+        delegates=tuple(delegate.key for delegate in delegates),
+        starts_servers=tuple(
+            name
+            for name, skill in pin.expert.skills.items()
+            if name != BASE_SKILL and not isinstance(skill, InteractiveSkill)
+        ),
+        tools=tuple(
+            ShownTool(
+                name=entry.tool.name,
+                description=entry.tool.description,
+                input_schema=entry.tool.schema,
+                answered_by=entry.skill,
+            )
+            for entry in box.entries.values()
+        ),
+        instruction=compose_instruction(
+            pin.expert, delegates, at=utc(at), workspace=str(order.workspace)
+        ),
+    )
