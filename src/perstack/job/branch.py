@@ -13,12 +13,18 @@ from .events import Event, Rewound
 
 def lineage(events: Iterable[Event]) -> list[Event]:
     """The events on the branch the log ends on, the rewinds themselves among them, in order."""
+    log = list(events)
+    places = {event.seq: place for place, event in enumerate(log)}
     branch: list[Event] = []
-    for event in events:
-        if isinstance(event, Rewound):
-            while branch and branch[-1].seq > event.to:
-                branch.pop()
+    place = len(log) - 1
+    while place >= 0:
+        event = log[place]
         branch.append(event)
+        before = place - 1
+        if isinstance(event, Rewound):  # perhaps to an event that an earlier rewind had left behind
+            before = places.get(event.to, -1)
+        place = before if before < place else -1
+    branch.reverse()
     return branch
 
 

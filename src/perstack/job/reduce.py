@@ -20,7 +20,9 @@ Theory of operation
 3. The results of one reply join the history together, in the order of the calls, when the last is there. So
    the history never holds a call without its result, and the same log gives the same requests.
 4. `Stopped` and a crash differ only in what the log says; `Resumed` undoes both, putting calls that had begun
-   in doubt and forgetting failed attempts.
+   in doubt and forgetting failed attempts. Nothing but `Resumed` or `Rewound` follows `Stopped`. Who takes a
+   job up again wants it to go on, so a cancel that had not yet ended it is forgotten.
+5. A run that ends takes the runs below it along: nobody waits for them any more.
 
 Cost: one event costs the size of the runs at work now, never the length of a history (`History` shares it) nor
 the number of runs that ended (a child leaves the state with its answer).
@@ -106,6 +108,8 @@ def apply(job: Job, event: Event) -> Job:
         raise IllegalEvent(f"event {event.seq} after event {job.seq}")
     if not job.id and not isinstance(event, JobStarted):
         raise IllegalEvent(f"{type(event).__name__} before JobStarted")
+    if job.stopped is not None and not isinstance(event, Resumed | Rewound):
+        raise IllegalEvent(f"{type(event).__name__} while the job is stopped")
     after = _apply(job, event)
     return replace(after, seq=event.seq or job.seq + 1, at=event.at or job.at)
 
@@ -117,7 +121,7 @@ def _apply(job: Job, event: Event) -> Job:
         case Resumed():
             return _resumed(job, event)
         case Rewound():
-            if job.seq > event.to:
+            if job.seq != event.to:
                 raise IllegalEvent(
                     f"rewound to event {event.to}, but the state is that of {job.seq}"
                 )
@@ -136,7 +140,7 @@ def _apply(job: Job, event: Event) -> Job:
             return _run_started(job, event)
         case Replied(usage=usage) | ReplyFailed(usage=usage):
             run = _run(job, event.run)
-            steps = job.steps + (isinstance(event, Replied) and isinstance(run.phase, Thinking))
+            steps = job.steps + (isinstance(event, Replied) and _is_step(run))
             run = replace(_advance(run, event, job.seq + 1), usage=run.usage + usage)
             spent = {**job.spent, run.expert: job.spent.get(run.expert, Usage()) + usage}
             return replace(_with(job, run), steps=steps, usage=job.usage + usage, spent=spent)
@@ -144,9 +148,19 @@ def _apply(job: Job, event: Event) -> Job:
             run = _run(job, event.run)
             after = _with(job, _advance(run, event, job.seq + 1))
             assert isinstance(run.phase, Acting)  # _advance refuses anything else
-            return _without(after, run.phase.flights[event.call].child)
-        case ToolCalled() | RunFinished():
+            child = run.phase.flights[event.call].child
+            if child and not isinstance(job.runs[child].phase, Done):
+                raise IllegalEvent(
+                    f"call {event.call} is answered by run {child}, which is at work"
+                )
+            return _without(after, {child}) if child else after
+        case ToolCalled():
             return _with(job, _advance(_run(job, event.run), event, job.seq + 1))
+        case RunFinished():
+            run = _run(job, event.run)
+            after = _with(job, _advance(run, event, job.seq + 1))
+            below = {id for id, other in job.runs.items() if other.path.startswith(f"{run.path}/")}
+            return _without(after, below) if below else after
 
 
 def _started(job: Job, event: JobStarted) -> Job:
@@ -187,10 +201,8 @@ def _doubted(run: Run) -> Run:
                 for id, f in flights.items()
             }
             return replace(run, phase=replace(phase, flights=doubted))
-        case Thinking():
-            return replace(run, phase=Thinking())
-        case Concluding():
-            return replace(run, phase=Concluding())
+        case Thinking() | Concluding() as phase:
+            return replace(run, phase=replace(phase, attempt=0, failure=None))
         case _:
             return run
 
@@ -202,7 +214,7 @@ def _run_started(job: Job, event: RunStarted) -> Job:
         id=event.run,
         expert=event.expert,
         instruction=event.instruction,
-        phase=Thinking(),
+        phase=Thinking(since=job.seq + 1),
         history=History([said(event.query)]),
         by=event.by,
     )
@@ -214,8 +226,8 @@ def _run_started(job: Job, event: RunStarted) -> Job:
     match parent.phase:
         case Acting(flights=flights) as phase if event.by.call in flights:
             flight = flights[event.by.call]
-            if flight.child or flight.result is not None:
-                raise IllegalEvent(f"call {event.by.call} is answered already")
+            if flight.child or flight.result is not None or flight.call.kind != "delegate":
+                raise IllegalEvent(f"call {event.by.call} does not wait for a delegate")
             place = list(flights).index(event.by.call) + 1
             new = replace(new, path=f"{parent.path}/{parent.step}.{place}", depth=parent.depth + 1)
             open_flights = {**flights, event.by.call: replace(flight, child=new.id)}
@@ -230,9 +242,10 @@ def _heard(job: Job, event: UserSpoke) -> Job:
     words = said(event.text)
     match run.phase:
         case Done() | Concluding():
-            run = _next_step(replace(run, history=run.history.plus(words)))
-        case Thinking():
-            run = replace(run, history=run.history.plus(words), phase=Thinking())
+            run = _next_step(replace(run, history=run.history.plus(words), cut=""), job.seq + 1)
+        case Thinking() as phase:
+            phase = replace(phase, attempt=0, failure=None)
+            run = replace(run, history=run.history.plus(words), phase=phase)
         case Acting():
             run = replace(run, waiting=(*run.waiting, event.text))
         case Answered():
@@ -243,25 +256,29 @@ def _heard(job: Job, event: UserSpoke) -> Job:
 def _advance(run: Run, event: Event, seq: int) -> Run:
     """One run after one of its own events. seq: the place of the event."""
     match run.phase, event:
-        case Thinking(), Replied(message=message, cut=False) if message.calls:
+        case _, Replied(message=message) if len({c.id for c in message.calls}) < len(message.calls):
+            raise IllegalEvent("two calls of one reply have the same id")
+        case Concluding(), Replied(message=message) if message.calls:
+            raise IllegalEvent("a closing reply with calls")
+        case ((Thinking() | Concluding()), Replied(message=message, cut=True)):
+            return _cut(run, message, seq)
+        case Thinking(), Replied(message=message) if message.calls:
             flights = {call.id: Flight(call=call) for call in message.calls}
             return replace(
                 run, history=run.history.plus(message), phase=Acting(flights=flights, asked=seq)
             )
-        case (Thinking() | Concluding()) as phase, Replied(message=message, cut=True):
-            return _cut(run, message, concluding=isinstance(phase, Concluding))
-        case ((Thinking() | Concluding()), Replied(message=message, cut=False)):
+        case ((Thinking() | Concluding()), Replied(message=message)):
             text = run.cut + message.text
             return replace(
                 run, history=run.history.plus(message), phase=Answered(text=text), cut=""
             )
         case (Thinking() | Concluding()) as phase, ReplyFailed(failure=failure):
             return replace(run, phase=replace(phase, attempt=phase.attempt + 1, failure=failure))
-        case Acting(flights=flights) as phase, ToolCalled(call=id) if _is_open(flights, id):
+        case Acting(flights=flights) as phase, ToolCalled(call=id) if _may_begin(flights.get(id)):
             called = replace(flights[id], started=True, in_doubt=False)
             return replace(run, phase=replace(phase, flights={**flights, id: called}))
         case Acting(flights=flights) as phase, ToolReturned(call=id) if _is_open(flights, id):
-            return _returned(run, phase, flights[id], event)
+            return _returned(run, phase, flights[id], event, seq)
         case ((Thinking() | Acting() | Concluding() | Answered()), RunFinished()):
             done = Done(outcome=event.outcome, text=event.text, failure=event.failure)
             return replace(run, history=_closed(run), phase=done, waiting=())
@@ -273,19 +290,36 @@ def _is_open(flights: dict[str, Flight], id: str) -> bool:
     return id in flights and flights[id].result is None
 
 
-def _cut(run: Run, message: ExpertMessage, *, concluding: bool) -> Run:
+def _may_begin(flight: Flight | None) -> bool:
+    """Whether the deed may come next: it has not begun, or was interrupted and may be repeated."""
+    return (
+        flight is not None
+        and flight.result is None
+        and flight.call.kind == "tool"
+        and (not flight.started or (flight.in_doubt and flight.call.repeatable))
+    )
+
+
+def _is_step(run: Run) -> bool:
+    """Whether the reply it waits for counts as a step."""
+    return isinstance(run.phase, Thinking | Concluding) and run.phase.since > 0
+
+
+def _cut(run: Run, message: ExpertMessage, seq: int) -> Run:
     """A reply that reached the output limit: kept, and continued by the next."""
     history = run.history
     if message.calls:
         results = (_note(call.id, call.tool, CUT_CALL) for call in message.calls)
-        return _next_step(replace(run, history=history.plus(message, *results)))
+        return _next_step(replace(run, history=history.plus(message, *results), cut=""), seq)
     if message.text or message.thoughts:
         history = history.plus(message)
     run = replace(run, history=history.plus(said(GO_ON)), cut=run.cut + message.text)
-    return replace(run, phase=Concluding()) if concluding else _next_step(run)
+    if isinstance(run.phase, Concluding):
+        return replace(run, phase=Concluding(since=seq))
+    return _next_step(run, seq)
 
 
-def _returned(run: Run, phase: Acting, flight: Flight, event: ToolReturned) -> Run:
+def _returned(run: Run, phase: Acting, flight: Flight, event: ToolReturned, seq: int) -> Run:
     call = flight.call
     result = ToolMessage(call=call.id, tool=call.tool, parts=event.parts, is_error=event.is_error)
     landed = replace(flight, result=result, ends=event.ends, in_doubt=False)
@@ -297,27 +331,21 @@ def _returned(run: Run, phase: Acting, flight: Flight, event: ToolReturned) -> R
     reply = run.history[-1]
     results = [f.result for f in flights.values() if f.result is not None]
     heard = [said(text) for text in run.waiting]
-    run = replace(run, history=run.history.plus(*results, *heard), waiting=())
+    text = run.cut + reply.text.strip()
+    run = replace(run, history=run.history.plus(*results, *heard), waiting=(), cut="")
     if any(f.ends for f in flights.values()) and not heard:
-        text = run.cut + reply.text.strip()
-        return (
-            replace(run, phase=Answered(text=text), cut="")
-            if text
-            else replace(run, phase=Concluding())
-        )
-    return _next_step(run)
+        return replace(run, phase=Answered(text=text) if text else Concluding())
+    return _next_step(run, seq)
 
 
 def _closed(run: Run) -> History:
-    """The history of a run that ends now: every call has a result."""
+    """The history of a run that ends now: every call has a result, and what was said is not lost."""
     match run.phase:
         case Acting(flights=flights):
-            return run.history.plus(
-                *(
-                    f.result or _note(f.call.id, f.call.tool, CANCELLED_CALL)
-                    for f in flights.values()
-                )
+            results = (
+                f.result or _note(f.call.id, f.call.tool, CANCELLED_CALL) for f in flights.values()
             )
+            return run.history.plus(*results, *(said(text) for text in run.waiting))
         case _:
             return run.history
 
@@ -326,8 +354,8 @@ def _note(call: str, tool: str, text: str) -> ToolMessage:
     return ToolMessage(call=call, tool=tool, parts=(Text(text=text),), is_error=True)
 
 
-def _next_step(run: Run) -> Run:
-    return replace(run, phase=Thinking(), step=run.step + 1)
+def _next_step(run: Run, seq: int) -> Run:
+    return replace(run, phase=Thinking(since=seq), step=run.step + 1)
 
 
 def _run(job: Job, id: str) -> Run:
@@ -340,7 +368,5 @@ def _with(job: Job, run: Run) -> Job:
     return replace(job, runs={**job.runs, run.id: run})
 
 
-def _without(job: Job, child: str) -> Job:
-    if not child:
-        return job
-    return replace(job, runs={id: run for id, run in job.runs.items() if id != child})
+def _without(job: Job, gone: set[str]) -> Job:
+    return replace(job, runs={id: run for id, run in job.runs.items() if id not in gone})

@@ -30,10 +30,14 @@ class Flight(Value, frozen=True, kw_only=True):
 
 
 class Thinking(Value, frozen=True, kw_only=True, tag=True):
-    """The model is asked for its next reply. attempt: failures so far. failure: the last one."""
+    """The model is asked for its next reply, which is a step.
+
+    attempt: failures so far. failure: the last one. since: `seq` of the event that made the run wait for it.
+    """
 
     attempt: int = 0
     failure: Failure | None = None
+    since: int = 0
 
 
 class Acting(Value, frozen=True, kw_only=True, tag=True):
@@ -48,10 +52,14 @@ class Acting(Value, frozen=True, kw_only=True, tag=True):
 
 
 class Concluding(Value, frozen=True, kw_only=True, tag=True):
-    """The work is done; one more reply, without tools, says so."""
+    """The work is done; one more reply, without tools, says so.
+
+    since: 0 while that reply still belongs to the step before; once one was cut off, as in `Thinking`.
+    """
 
     attempt: int = 0
     failure: Failure | None = None
+    since: int = 0
 
 
 class Answered(Value, frozen=True, kw_only=True, tag=True):
@@ -105,7 +113,8 @@ class Job(Value, frozen=True, kw_only=True):
     """All that follows from one request.
 
     seq, at: of the last event. runs: those at work, and the root; a child is gone once its parent has its
-    answer. steps: replies of the model over all runs. usage: of all runs; spent: the same by Expert key.
+    answer, or has ended. steps: replies of the model over all runs. usage: of all runs; spent: the same by
+    Expert key.
     """
 
     id: str = ""

@@ -7,6 +7,7 @@ itself; the list belongs to its run, and is there again after a crash.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import msgspec
 from msgspec.structs import replace
@@ -35,12 +36,26 @@ class TodoList(Value, frozen=True):
         return tuple(item for item in self.items if not item.completed)
 
 
+def todo_fault(args: Mapping[str, Json]) -> str:
+    """Why a call cannot be answered, for the model; empty if it can. Both arguments may be left out or null."""
+    titles, done = args.get("newTodos"), args.get("completedTodos")
+    if titles is not None and not _is_list_of(titles, str):
+        return "newTodos must be a list of titles; nothing was changed."
+    if done is not None and not _is_list_of(done, int, float):
+        return "completedTodos must be a list of ids, which are numbers; nothing was changed."
+    return ""
+
+
+def _is_list_of(value: Json, *kinds: type) -> bool:
+    return isinstance(value, list) and all(type(item) in kinds for item in cast(list[Json], value))
+
+
 def todos_after(todos: TodoList, tool: str, args: Mapping[str, Json]) -> TodoList:
     """The list after one call. `todo` adds first and completes then; ids nobody has are ignored."""
     match tool:
-        case "todo":
+        case "todo" if not todo_fault(args):
             titles: list[str] = list(args.get("newTodos") or ())
-            done = set[int](args.get("completedTodos") or ())
+            done = set[float](args.get("completedTodos") or ())
             new = (Todo(id=n, title=title) for n, title in enumerate(titles, todos.next_id))
             items = tuple(
                 replace(item, completed=True) if item.id in done else item

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 
 import msgspec
 
 from perstack._ids import derived
 from perstack.definition import compose_instruction
+from perstack.errors import UnknownExpert
 
 from .events import (
     CalledBy,
@@ -26,7 +28,7 @@ from .events import (
 )
 from .messages import Call, History, Text
 from .state import Acting, Answered, Concluding, Done, Flight, Job, Run, Thinking
-from .todo import todo_answer, todos_after
+from .todo import todo_answer, todo_fault, todos_after
 
 TURNS = {"tool": 0, "todo": 0, "delegate": 1, "ask": 2, "complete": 3}
 
@@ -87,20 +89,32 @@ def wanted(job: Job) -> tuple[Command, ...]:
     """What the state waits for, each command with a key of its own. () means: done, parked or stopped."""
     if job.stopped is not None:
         return ()
-    allowed = job.limits.max_steps - job.steps
+    if job.cancelled:
+        # Children first: their ends are in the log before that of the run they worked for.
+        return tuple(chain.from_iterable(_wanted(job, r) for r in reversed(job.runs.values())))
+    held = _held(job)
     commands: list[Command] = []
-    held: list[Run] = []
     for run in job.runs.values():
-        if isinstance(run.phase, Thinking) and not job.cancelled and run.phase.attempt == 0:
-            if allowed <= 0:
-                held.append(run)
-                continue
-            allowed -= 1
-        commands.extend(_wanted(job, run))
+        if run.id not in held:
+            commands.extend(_wanted(job, run))
     if held and not commands:
-        stop = Stopped(reason="limit", what=f"maxSteps {job.limits.max_steps}", run=held[0].id)
+        stop = Stopped(reason="limit", what=f"maxSteps {job.limits.max_steps}", run=held[0])
         return (Record(event=stop, sync=True),)
     return tuple(commands)
+
+
+def _held(job: Job) -> list[str]:
+    """The runs whose next reply would be a step too many.
+
+    Who began to wait first goes first, whatever others do meanwhile: a request in flight is never taken back.
+    """
+    waiting = [
+        (run.phase.since, run.id)
+        for run in job.runs.values()
+        if isinstance(run.phase, Thinking | Concluding) and run.phase.since
+    ]
+    allowed = max(job.limits.max_steps - job.steps, 0)
+    return [] if len(waiting) <= allowed else [id for _, id in sorted(waiting)[allowed:]]
 
 
 def _wanted(job: Job, run: Run) -> Iterator[Command]:
@@ -115,7 +129,7 @@ def _wanted(job: Job, run: Run) -> Iterator[Command]:
             yield Record(event=RunFinished(run=run.id, outcome="completed", text=text), sync=True)
         case (
             Thinking(failure=Failure() as why) | Concluding(failure=Failure() as why)
-        ) as phase if not why.retryable or phase.attempt > job.limits.max_retries:
+        ) as phase if gives_up(job, phase):
             yield Record(event=_failed(run, phase.attempt, why), sync=True)
         case (Thinking() | Concluding()) as phase:
             yield Generate(
@@ -130,11 +144,20 @@ def _wanted(job: Job, run: Run) -> Iterator[Command]:
                 failure=phase.failure,
             )
         case Acting() as phase:
-            waiting = phase.open
-            turn = min(TURNS[flight.call.kind] for flight in waiting)
-            for flight in waiting:
-                if TURNS[flight.call.kind] == turn:
-                    yield from _wanted_call(job, run, phase, flight)
+            for flight in on_turn(phase):
+                yield from _wanted_call(job, run, phase, flight)
+
+
+def gives_up(job: Job, phase: Thinking | Concluding) -> bool:
+    """Whether the last failure is the end of the run."""
+    why = phase.failure
+    return why is not None and (not why.retryable or phase.attempt > job.limits.max_retries)
+
+
+def on_turn(phase: Acting) -> tuple[Flight, ...]:
+    """The open calls of the earliest turn that has any."""
+    turn = min(TURNS[flight.call.kind] for flight in phase.open)
+    return tuple(flight for flight in phase.open if TURNS[flight.call.kind] == turn)
 
 
 def _wanted_call(job: Job, run: Run, phase: Acting, flight: Flight) -> Iterator[Command]:
@@ -146,6 +169,8 @@ def _wanted_call(job: Job, run: Run, phase: Acting, flight: Flight) -> Iterator[
             return  # a person will answer
         case "delegate":
             yield from _wanted_delegate(job, run, phase, flight)
+        case "todo" if fault := todo_fault(call.args):
+            yield _result(run, call, fault, is_error=True)
         case "todo":
             yield _result(
                 run, call, todo_answer(todos_after(run.todos, call.tool, call.args), call.tool)
@@ -165,11 +190,10 @@ def _wanted_call(job: Job, run: Run, phase: Acting, flight: Flight) -> Iterator[
 def _wanted_delegate(job: Job, run: Run, phase: Acting, flight: Flight) -> Iterator[Command]:
     call = flight.call
     if not flight.child:
-        if run.depth >= job.limits.max_depth:
-            depth = f"Delegation failed: the depth limit of {job.limits.max_depth} is reached."
-            yield _result(run, call, depth, is_error=True)
-        else:
+        try:
             yield Record(event=_child(job, run, phase, call), about=call.id)
+        except _Refused as why:
+            yield _result(run, call, f"Delegation failed: {why}", is_error=True)
         return
     match job.runs[flight.child].phase:
         case Done(outcome="completed", text=text):
@@ -180,18 +204,26 @@ def _wanted_delegate(job: Job, run: Run, phase: Acting, flight: Flight) -> Itera
             return
 
 
+class _Refused(Exception):
+    """Why a delegate cannot be set to work, for the model."""
+
+
 def _child(job: Job, run: Run, phase: Acting, call: Call) -> RunStarted:
-    place = list(phase.flights).index(call.id)
+    """The start of the run that answers `call`. Raises _Refused."""
+    query = call.args.get("query")
+    if not isinstance(query, str) or not query.strip():
+        raise _Refused("`query` must be a text that says what to do.")
+    if run.depth >= job.limits.max_depth:
+        raise _Refused(f"the depth limit of {job.limits.max_depth} is reached.")
+    try:
+        expert, delegates = job.lock.expert(call.skill), job.lock.delegates_of(call.skill)
+    except UnknownExpert as error:
+        raise _Refused(str(error)) from error
     return RunStarted(
-        run=derived(job.id, phase.asked, place),
+        run=derived(job.id, phase.asked, list(phase.flights).index(call.id)),
         expert=call.skill,
-        query=str(call.args["query"]),
-        instruction=compose_instruction(
-            job.lock.expert(call.skill),
-            job.lock.delegates_of(call.skill),
-            at=utc(job.at),
-            workspace=job.workspace,
-        ),
+        query=query,
+        instruction=compose_instruction(expert, delegates, at=utc(job.at), workspace=job.workspace),
         by=CalledBy(run=run.id, call=call.id),
     )
 
