@@ -22,6 +22,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -219,6 +220,7 @@ class _Connection(asyncio.Protocol):
         self._head: tuple[str, dict[str, str]] | None = None
         self._left = 0
         self._answering = False
+        self._asked: Seen | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -268,7 +270,7 @@ class _Connection(asyncio.Protocol):
                 404 if wire is None else 411, {"error": {"message": f"nothing here at {path}"}}
             )
             return
-        asked = Seen(wire, path, headers, raw, self._server.serial + 1)
+        asked = self._asked = Seen(wire, path, headers, raw, self._server.serial + 1)
         match self._server.answer(asked):
             case Fault(status=status, message=message):
                 self._whole(status, wire.error(status, message))
@@ -317,7 +319,7 @@ class _Connection(asyncio.Protocol):
             self._stream(events, turn.between_s, then)
         else:  # half of the document
             body = msgspec.json.encode(wire.whole(reply, asked.peek, asked.serial))
-            self._transport.write(_head(200, len(body), {}) + body[: len(body) // 2])
+            self._send(_head(200, len(body), {}) + body[: len(body) // 2])
             (self._transport.close if then == self._end else then)()
 
     def _stream(self, events: list[bytes], between_s: float, then: Callable[[], None]) -> None:
@@ -325,11 +327,15 @@ class _Connection(asyncio.Protocol):
             joined = b"".join(events)
             events = [joined[start : start + size] for start in range(0, len(joined), size)]
         chunks = [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
+        if not between_s and then == self._end:
+            self._send(_SSE + b"".join(chunks) + _END)
+            self._done()
+            return
         if not between_s:
-            self._transport.write(_SSE + b"".join(chunks))
+            self._send(_SSE + b"".join(chunks))
             then()
             return
-        self._transport.write(_SSE)
+        self._send(_SSE)
         rest = iter(chunks)
 
         def one_more() -> None:
@@ -337,13 +343,18 @@ class _Connection(asyncio.Protocol):
             if chunk is None:
                 then()
             else:
-                self._transport.write(chunk)
+                self._send(chunk)
                 self._later(between_s, one_more)
 
         one_more()
 
+    def _send(self, data: bytes) -> None:
+        if self._asked is not None:
+            self._asked.answered_s = time.perf_counter()
+        self._transport.write(data)
+
     def _end(self) -> None:
-        self._transport.write(_END)
+        self._send(_END)
         self._done()
 
     def _whole(
@@ -354,7 +365,7 @@ class _Connection(asyncio.Protocol):
             if isinstance(body, str)
             else json.dumps(body, ensure_ascii=False).encode()
         )
-        self._transport.write(_head(status, len(told), headers or {}) + told)
+        self._send(_head(status, len(told), headers or {}) + told)
         self._done()
 
     def _done(self) -> None:

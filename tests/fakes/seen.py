@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,8 @@ class Seen:
     """What one request says. Only what is asked for is parsed.
 
     serial: its place among the requests of the server, from 1. path: with its query. headers: names in lower
-    case. raw: the body as it came.
+    case. raw: the body as it came. arrived_s, answered_s: when it was there in full, and when the last bytes of
+    the answer were about to be sent (0 until then), by `time.perf_counter`.
     """
 
     def __init__(
@@ -27,6 +29,8 @@ class Seen:
         self.headers = headers
         self.raw = raw
         self.serial = serial
+        self.arrived_s = time.perf_counter()
+        self.answered_s = 0.0
 
     @property
     def wire(self) -> WireName:
