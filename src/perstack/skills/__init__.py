@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .arguments import faults_in
+from .base import base_tools, open_base
 from .skill import Outcome, Skill, Tool
 from .toolbox import Entry, Toolbox, toolbox_of
 
@@ -12,6 +13,8 @@ __all__ = [
     "Skill",
     "Tool",
     "Toolbox",
+    "base_tools",
     "faults_in",
+    "open_base",
     "toolbox_of",
 ]
