@@ -73,6 +73,7 @@ class Pieces:
         self._known: dict[int, tuple[Message, bytes]] = {}
         self._history: History | None = None
         self._grown: Grows | None = None
+        self._key: object = None
         self._tools: tuple[ToolSpec, ...] = ()
         self._tool_bytes: bytes | None = None
 
@@ -90,14 +91,19 @@ class Pieces:
         """
         return self.follow(history, lambda: _Row(encode)).whole()
 
-    def follow(self, history: History, start: Callable[[], G]) -> G:
-        """What `start` made, fed with all of `history`; fed on from the last call if that is how it grew."""
+    def follow(self, history: History, start: Callable[[], G], key: object = None) -> G:
+        """What `start` made, fed with all of `history`; fed on from the last call if that is how it grew.
+
+        key: what else the result depends on; with another key it starts over.
+        """
         grown = self._grown
         known = 0
-        if grown is not None and self._history is not None and history.grew_from(self._history):
-            known = len(self._history)
+        seen = self._history
+        if grown is not None and seen is not None and key == self._key and history.grew_from(seen):
+            known = len(seen)
         else:
             grown = start()
+            self._key = key
         for message in history[known:]:
             grown.add(message)
         self._history = history
@@ -171,8 +177,6 @@ class Wire(Protocol):
         ...
 
 
-_VERSION = re.compile(r"/v\d+[a-z0-9]*$")
-
 _NAMES = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -187,12 +191,6 @@ _NAMES = {
     504: "Timeout",
     529: "Overloaded",
 }
-
-
-def versioned(base_url: str, version: str) -> str:
-    """`base_url` without a slash at its end, and with `version` unless its path ends in some version."""
-    base = base_url.rstrip("/")
-    return base if _VERSION.search(base) else f"{base}/{version}"
 
 
 def merged(headers: Mapping[str, str], over: Mapping[str, str]) -> dict[str, str]:
