@@ -7,11 +7,17 @@ what was appended with `sync=True` also survives a power cut.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from perstack.errors import UserError
 from perstack.job import Event
+
+from .summary import Summary
+
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class Log(Protocol):
@@ -21,7 +27,8 @@ class Log(Protocol):
         """Write one fact down and give it back with its `seq` and `at`.
 
         sync: do not return before it is on stable storage, together with all before it.
-        Raises StoreError; then the log is as it was before.
+        Raises StoreError: then the fact is not in the log, or, if only the sync failed, the log takes no more
+        facts until it is opened anew. Cancelled during a sync, the fact is in the log.
         """
         ...
 
@@ -41,10 +48,27 @@ class Store(Protocol):
         """The events with `seq` > `after`, without becoming the writer. () if there is no such job."""
         ...
 
-    def follow(self, job: str, after: int = 0) -> AsyncIterator[Event]:
+    def follow(self, job: str, after: int = 0) -> AsyncGenerator[Event]:
         """The same, and then each further event as it is written, without end."""
         ...
 
     async def jobs(self) -> tuple[str, ...]:
-        """The ids of all jobs, the one written to last first."""
+        """The ids of all jobs that have begun, the one written to last first."""
         ...
+
+    async def summaries(self) -> tuple[Summary, ...]:
+        """Each of `jobs()`, in short, in that order. A log that cannot be read is in it, saying why."""
+        ...
+
+
+def checked_id(job: str) -> str:
+    """`job`, if it can be the id of a job: a letter or digit, then up to 127 of letters, digits, ".", "_", "-".
+
+    Raises UserError.
+    """
+    if _JOB_ID.fullmatch(job) is None or ".." in job:
+        raise UserError(
+            f"{job!r} cannot be a job id. Use up to 128 letters, digits, dots, dashes and underscores, "
+            "beginning with a letter or a digit, without two dots in a row."
+        )
+    return job

@@ -1,0 +1,62 @@
+"""A log as bytes: what a store has read of it so far, and what comes next. No I/O.
+
+A line is in the log once its newline is. Bytes after the last newline are a *tail*: the line of an event that
+is being written now, or was when its process or its machine ended. Nobody was told that it is in the log.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from perstack.errors import CorruptLog
+from perstack.job import Event, JobStarted, decode_event
+
+
+class End(NamedTuple):
+    """A place between two lines. offset: bytes before it. seq, sum, at: of the event before it."""
+
+    offset: int = 0
+    seq: int = 0
+    sum: str = ""
+    at: float = 0.0
+
+
+def events_in(data: bytes, start: End, *, job: str, path: str) -> tuple[list[Event], End, bytes]:
+    """The events whose lines are whole in `data`, the place after them, and the tail.
+
+    data: what stands in the log from `start` on. path: the log's name, for the error. Raises CorruptLog.
+    """
+    lines = data.split(b"\n")
+    tail = lines.pop()
+    end = start
+    events: list[Event] = []
+    for line in lines:
+        event, end = _next(line, end, job=job, path=path)
+        events.append(event)
+    return events, end, tail
+
+
+def event_of_tail(tail: bytes, end: End, *, job: str, path: str) -> tuple[Event, End] | None:
+    """The event of a tail that lacks its newline and nothing else, and the place after that newline.
+
+    None if it is torn. Raises CorruptLog if what stands in place of the newline was never written by us.
+    """
+    try:
+        return _next(tail, end, job=job, path=path)
+    except CorruptLog:
+        pass
+    try:
+        event, _ = _next(tail[:-1], end, job=job, path=path)
+    except CorruptLog:
+        return None
+    raise CorruptLog(path, event.seq, f"it ends with {tail[-1:]!r} where its newline was")
+
+
+def _next(line: bytes, end: End, *, job: str, path: str) -> tuple[Event, End]:
+    seq = end.seq + 1
+    event, total = decode_event(line, end.sum, path=path, seq=seq)
+    if event.seq != seq:
+        raise CorruptLog(path, seq, f"it calls itself event {event.seq}")
+    if isinstance(event, JobStarted) and event.job != job:
+        raise CorruptLog(path, seq, f"it belongs to job {event.job}, but lies where {job} should")
+    return event, End(end.offset + len(line) + 1, seq, total, event.at)

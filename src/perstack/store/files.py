@@ -1,0 +1,355 @@
+"""One append-only file per job.
+
+Theory of operation
+-------------------
+1. *The log is the truth.* `jobs/<jobId>/log.jsonl` holds one event a line, each line with a sum over itself and
+   the sum before it (`job/wire.py`). Its order is the order of what happened, its size grows with the work, and
+   nothing in it is ever changed. All other files are about it and can be deleted.
+2. *One writer.* Whoever holds the kernel's lock on the log may append. A killed process lets go of it.
+3. *A line is in the log once its newline is.* `append` writes a line with one call and returns when the kernel
+   has it all; what it returned survives the end of the process, and of the machine if it was synced. A line that
+   could not be written whole is cut off again before the error is raised.
+4. *A tail*, bytes after the last newline, is what a process or machine left that ended in the middle of rule 3.
+   If just the newline is missing, the event counts; else nobody was told of it, and the next writer cuts it off.
+   A follower waits for the newline, so what it was given never goes away. A line that is whole and wrong is
+   never skipped or repaired: reading ends in CorruptLog with its place.
+5. *A failed sync ends the writing.* It says that earlier writes may be lost, and asking again would not say so;
+   the log takes no more, and whoever opens it anew finds what is there.
+
+It does not fold events beyond what a list of jobs needs, and does not judge whether an event may follow.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
+from msgspec.structs import replace
+
+from perstack.errors import CorruptLog, JobBusy, PerstackError, StoreError, UserError
+from perstack.job import Event, IllegalEvent, encode_event, fold, utc
+
+from . import folder as at
+from .chain import End, event_of_tail, events_in
+from .head import parse_head, render_head
+from .store import Log, checked_id
+from .summary import Summary, summary_of
+
+LOOK_AGAIN_S = (0.005, 0.01, 0.02, 0.04)
+"""A list of jobs holds each log for an instant; before it calls a job busy, a writer looks again."""
+
+FOLLOW_S = (0.005, 0.2)
+"""A follower looks for news this soon after the last, and at least this often; in between it slows down."""
+
+SYNCS = 16
+"""Disks take syncs of several files together. Own threads, so that slow tools cannot hold them up."""
+
+_syncs: RunVar[CapacityLimiter] = RunVar("perstack.store.syncs")
+
+
+class FileStore:
+    """The logs of one workspace. root: its `perstack/` directory, made when the first job begins."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @asynccontextmanager
+    async def open(self, job: str) -> AsyncGenerator[tuple[Log, tuple[Event, ...]]]:
+        log = FileLog(self._root, checked_id(job))
+        try:
+            events = await to_thread.run_sync(log.take)
+            for wait_s in LOOK_AGAIN_S:
+                if events is not None:
+                    break
+                await anyio.sleep(wait_s)
+                events = await to_thread.run_sync(log.take)
+            if events is None:
+                raise JobBusy(job, await to_thread.run_sync(log.owner))
+            yield log, events
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(log.close, limiter=_limiter())
+
+    async def read(self, job: str, after: int = 0) -> tuple[Event, ...]:
+        events = await to_thread.run_sync(self._load, checked_id(job))
+        return tuple(events[after:])
+
+    async def follow(self, job: str, after: int = 0) -> AsyncGenerator[Event]:
+        path = self._path(checked_id(job))
+        shortest_s, longest_s = FOLLOW_S
+        wait_s, seen, end = shortest_s, 0, End()
+        while True:
+            size = self._size(path, end)
+            if size != seen:
+                events, end = await to_thread.run_sync(self._load_on, job, end)
+                for event in events:
+                    if event.seq > after:
+                        yield event
+            wait_s = shortest_s if size != seen else min(2 * wait_s, longest_s)
+            seen = size
+            await anyio.sleep(wait_s)
+
+    async def jobs(self) -> tuple[str, ...]:
+        return tuple(await to_thread.run_sync(self._list))
+
+    async def summaries(self) -> tuple[Summary, ...]:
+        return tuple(await to_thread.run_sync(self._summaries))
+
+    def _path(self, job: str) -> Path:
+        return self._root / "jobs" / job / at.LOG
+
+    def _load(self, job: str) -> list[Event]:
+        path = self._path(job)
+        with at.open_folder(self._root, job) as folder:
+            fd = None if folder is None else _open_log(folder, path)
+        if fd is None:
+            return []
+        try:
+            events, _, _ = _read_all(fd, job, path)
+        finally:
+            os.close(fd)
+        return events
+
+    def _load_on(self, job: str, end: End) -> tuple[list[Event], End]:
+        path = self._path(job)
+        with at.open_folder(self._root, job) as folder:
+            fd = None if folder is None else _open_log(folder, path)
+        if fd is None:
+            return [], end
+        try:
+            data = at.read_from(fd, end.offset)
+        except OSError as error:
+            raise at.why(error, path) from error
+        finally:
+            os.close(fd)
+        events, end, _ = events_in(data, end, job=job, path=str(path))
+        return events, end
+
+    def _size(self, path: Path, end: End) -> int:
+        """How long the log is now. end: how far it was read. Raises CorruptLog, StoreError."""
+        try:
+            size = os.stat(path, follow_symlinks=False).st_size
+        except FileNotFoundError as error:
+            if end.seq:
+                raise StoreError(f"{path}: the log was deleted.") from error
+            return 0
+        except OSError as error:
+            raise at.why(error, path) from error
+        if size < end.offset:
+            raise CorruptLog(str(path), end.seq, "it was cut off after it had been read")
+        return size
+
+    def _list(self) -> list[str]:
+        path = self._root / "jobs"
+        found: list[tuple[int, str]] = []
+        try:
+            if path.is_symlink():
+                raise at.linked(path)
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    with suppress(UserError, FileNotFoundError):
+                        checked_id(entry.name)
+                        if not entry.is_dir(follow_symlinks=False):
+                            continue
+                        log = os.stat(self._path(entry.name), follow_symlinks=False)
+                        if stat.S_ISREG(log.st_mode) and log.st_size:
+                            found.append((log.st_mtime_ns, entry.name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise at.why(error, path) from error
+        return [job for _, job in sorted(found, reverse=True)]
+
+    def _summaries(self) -> list[Summary]:
+        found: list[Summary] = []
+        for job in self._list():
+            try:
+                summary = load_summary(self._root, job)
+            except (PerstackError, IllegalEvent) as error:
+                summary = Summary(job=job, status="unreadable", fault=str(error))
+            if summary is not None:
+                found.append(summary)
+        return found
+
+
+class FileLog:
+    """The open end of one log. `take` and `close` block; they are called in a worker thread."""
+
+    def __init__(self, root: Path, job: str) -> None:
+        self._root = root
+        self._job = job
+        self._path = root / "jobs" / job / at.LOG
+        self._fd = -1
+        self._end = End()
+        self._named = False  # the way to the file is on stable storage too
+        self._shut = f"{self._path} is not open for writing."
+
+    def take(self) -> tuple[Event, ...] | None:
+        """Becomes the writer, and gives what the log holds. None if another is. Raises as `Store.open`."""
+        with at.open_folder(self._root, self._job, create=True) as folder:
+            assert folder is not None  # it was to be made
+            try:
+                fd = at.open_file(folder, at.LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            except OSError as error:
+                raise at.why(error, self._path) from error
+            try:
+                if not at.lock(fd):
+                    os.close(fd)
+                    return None
+                events, end, tail = _read_all(fd, self._job, self._path)
+                if end.offset > os.fstat(fd).st_size:
+                    os.write(fd, b"\n")
+                elif tail:
+                    os.ftruncate(fd, end.offset)
+            except OSError as error:
+                os.close(fd)
+                raise at.why(error, self._path, self._job) from error
+            except BaseException:
+                os.close(fd)
+                raise
+            self._fd, self._end, self._shut = fd, end, ""
+            at.sign(folder, since=utc(time.time()))
+            return tuple(events)
+
+    def owner(self) -> str:
+        """What the writer said about itself."""
+        with at.open_folder(self._root, self._job) as folder:
+            return at.said_owner(folder) if folder is not None else ""
+
+    async def append(self, event: Event, *, sync: bool = False) -> Event:
+        placed = self._write(event)
+        if sync:
+            await to_thread.run_sync(self._sync, limiter=_limiter())
+        return placed
+
+    def _write(self, event: Event) -> Event:
+        if self._shut:
+            raise StoreError(self._shut)
+        end = self._end
+        now = max(round(time.time(), 3), end.at)
+        placed = replace(event, seq=end.seq + 1, at=now)
+        line, total = encode_event(placed, end.sum)
+        try:
+            written = os.write(self._fd, line)
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+            # One assignment: an interrupt finds the log before this event or after it.
+            self._end = End(end.offset + len(line), end.seq + 1, total, now)
+        except OSError as error:
+            raise at.why(error, self._path, self._job) from error
+        finally:
+            if self._end is end:
+                self._cut_back()
+        return placed
+
+    def _cut_back(self) -> None:
+        """Takes out what was written of a line that could not be finished."""
+        try:
+            os.ftruncate(self._fd, self._end.offset)
+        except OSError as error:
+            self._shut = (
+                f"{at.why(error, self._path, self._job)} (Half an event was left at its end; "
+                "it is cut off when the job goes on.)"
+            )
+
+    def _sync(self) -> None:
+        try:
+            if os.fstat(self._fd).st_nlink == 0:
+                self._shut = f"{self._path}: the log was deleted while the job was running."
+                raise StoreError(self._shut)
+            at.flush(self._fd)
+            if not self._named:
+                at.flush_names(self._root, self._job)
+                self._named = True
+        except OSError as error:
+            trouble = at.why(error, self._path, self._job)
+            self._shut = str(trouble)
+            raise trouble from error
+
+    def close(self) -> None:
+        """Lets go of the log and leaves a summary of it. Again: nothing."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        self._shut = f"{self._path} is not open for writing."
+        try:
+            # What is left beside the log is for convenience; its faults are told by whoever reads the log.
+            with suppress(PerstackError, IllegalEvent):
+                load_summary(self._root, self._job)
+            with suppress(PerstackError, OSError):
+                with at.open_folder(self._root, self._job) as folder:
+                    if folder is not None:
+                        os.unlink(at.OWNER, dir_fd=folder.fd)
+        finally:
+            os.close(fd)
+
+
+def load_summary(root: Path, job: str) -> Summary | None:
+    """One job in short, from its cache if that is about its log, else from the log; None if it has no events.
+
+    Leaves a cache for the next. Raises CorruptLog, IllegalEvent, StoreError, UserError.
+    """
+    path = root / "jobs" / job / at.LOG
+    with at.open_folder(root, job) as folder:
+        fd = None if folder is None else _open_log(folder, path)
+        if folder is None or fd is None:
+            return None
+        try:
+            size = os.fstat(fd).st_size
+            cache = at.read_file(folder, at.HEAD) or b""
+            last = os.pread(fd, 128, max(0, size - 128))
+            summary = parse_head(cache, job=job, size_bytes=size, last_bytes=last)
+            if summary is None:
+                events, end, tail = _read_all(fd, job, path)
+                if not events:
+                    return None
+                summary = summary_of(fold(events))
+                if not tail:
+                    with suppress(OSError, UserError):
+                        at.replace_file(folder, at.HEAD, render_head(summary, end))
+            if summary.status in ("completed", "failed", "cancelled"):
+                return summary
+            return summary.written_by(at.owner_of(folder, fd))
+        except OSError as error:
+            raise at.why(error, path) from error
+        finally:
+            os.close(fd)
+
+
+def _open_log(folder: at.Folder, path: Path) -> int | None:
+    try:
+        return at.open_file(folder, at.LOG, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise at.why(error, path) from error
+
+
+def _read_all(fd: int, job: str, path: Path) -> tuple[list[Event], End, bytes]:
+    """All events of a log, the place after them, and its tail, complete or torn."""
+    try:
+        data = at.read_from(fd, 0)
+    except OSError as error:
+        raise at.why(error, path) from error
+    events, end, tail = events_in(data, End(), job=job, path=str(path))
+    whole = event_of_tail(tail, end, job=job, path=str(path)) if tail else None
+    if whole is not None:
+        events.append(whole[0])
+        end = whole[1]
+    return events, end, tail
+
+
+def _limiter() -> CapacityLimiter:
+    try:
+        return _syncs.get()
+    except LookupError:
+        limiter = CapacityLimiter(SYNCS)
+        _syncs.set(limiter)
+        return limiter
