@@ -86,8 +86,9 @@ def _library_faults(schema: dict[str, Json], args: Json) -> Iterator[str]:
     from jsonschema.validators import validator_for
 
     try:
-        validator = validator_for(schema)(schema)
-        for error in validator.iter_errors(args):
+        kind = validator_for(schema)
+        kind.check_schema(schema)
+        for error in kind(schema).iter_errors(args):
             path = error.json_path.removeprefix("$").removeprefix(".")
             yield f"`{path}`: {error.message}" if path else error.message
     except SchemaError as error:
