@@ -223,7 +223,7 @@ _DROPPED = frozenset(
 _MAPS = frozenset(("properties", "$defs", "definitions", "patternProperties"))
 _VALUES = frozenset(("enum", "default", "const", "required"))
 _MARKS = tuple(f'"{word}"'.encode() for word in (*_DROPPED, "const", "format"))
-_KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+_KINDS = ((str, "string"), (bool, "boolean"), (int, "integer"), (float, "number"))
 
 
 def plain_schema(schema: dict[str, Json]) -> dict[str, Json]:
@@ -247,7 +247,8 @@ def _plain(schema: Json) -> Json:
             plain[word] = _plain(value)
     if (const := plain.pop("const", None)) is not None:
         plain["enum"] = [const]
-        if kind := _KINDS.get(type(const))  # pyright: ignore[reportUnknownArgumentType]  # JSON is Any:
+        kind = next((name for type, name in _KINDS if isinstance(const, type)), None)
+        if kind:
             plain.setdefault("type", kind)
     if plain.get("type") == "string" and (format := plain.pop("format", None)):
         said = plain.get("description")
