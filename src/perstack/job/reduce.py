@@ -13,7 +13,10 @@ Theory of operation
        Answered ◀──────────────────────────────────────────────────────────────────┴───────────────────────┘
           │ RunFinished
           ▼
-        Done ── UserSpoke (root only) ──▶ Thinking (next step)
+        Done
+
+   UserSpoke (to the root only) leads from Concluding, Answered and Done back to Thinking, at the next step. While
+   Thinking it joins the history; while Acting it waits for the results.
 
    A reply that was cut off by the model's output limit is kept, and asked to be continued: it is never taken
    for an answer, and calls in it are not made, since the last may be half a call.
@@ -241,15 +244,13 @@ def _heard(job: Job, event: UserSpoke) -> Job:
     run = _run(job, job.root)
     words = said(event.text)
     match run.phase:
-        case Done() | Concluding():
+        case Concluding() | Answered() | Done():
             run = _next_step(replace(run, history=run.history.plus(words), cut=""), job.seq + 1)
         case Thinking() as phase:
             phase = replace(phase, attempt=0, failure=None)
             run = replace(run, history=run.history.plus(words), phase=phase)
         case Acting():
             run = replace(run, waiting=(*run.waiting, event.text))
-        case Answered():
-            raise IllegalEvent("UserSpoke while Answered")
     return replace(_with(job, run), cancelled=False)
 
 
