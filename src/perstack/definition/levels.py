@@ -62,6 +62,9 @@ def advice(key: str, path: tuple[str, ...], known: tuple[str, ...]) -> str:
 
 
 def _places(path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if "providerToolOptions" in path:
+        for tool, keys in TOOL_OPTION_KEYS.items():
+            yield f"in [providerToolOptions.{tool}]", keys
     yield "at the top of the file, above the first [table]", TOP_KEYS
     yield "in [provider]", PROVIDER_KEYS
     if path[:1] in (
@@ -71,6 +74,7 @@ def _places(path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
         for name, keys in SETTING_KEYS.items():
             yield "in [provider.setting]" + (f" of {name}" if "setting" in path else ""), keys
     yield 'in [experts."<name>"]', EXPERT_KEYS
+    yield "in a skill", ("type", "rule")
     for kind, keys in SKILL_KEYS.items():
         yield f"in a skill of type {kind}", keys
     yield "in a tool of an interactiveSkill", TOOL_KEYS

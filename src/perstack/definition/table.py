@@ -19,7 +19,7 @@ from .levels import advice
 T = TypeVar("T")
 RawTable = dict[str, Any]
 
-_LARGEST = 2**53  # beyond it, a reader that knows only doubles sees another number
+_LARGEST = 2**53 - 1  # beyond it, a reader that knows only doubles sees another number
 
 
 @dataclass(slots=True)

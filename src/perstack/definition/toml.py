@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, cast, get_args
 
 import msgspec
@@ -162,7 +162,7 @@ def _syntax_fault(message: str, text: str) -> Fault:
 
 
 def _version_of(raw: RawTable | None) -> str | None:
-    version = (raw or {}).get("version", "1.0.0")
+    version = None if raw is None else raw.get("version", "1.0.0")
     return version if isinstance(version, str) and EXPERT_VERSION.fullmatch(version) else None
 
 
@@ -422,9 +422,11 @@ def _tool_options(expert: Table) -> dict[str, Any]:
         table = options.table(tool, keys)
         if table is None:
             continue
-        values: Mapping[str, Any] = {
-            key: table.count(key, least=1) if key.startswith("max") else table.texts(key)
+        options_of: dict[str, Any] = {
+            key: table.count(key, least=1)
+            if key.startswith("max")
+            else list(table.texts(key) or ())
             for key in keys
         }
-        read[tool] = {key: value for key, value in values.items() if value is not None}
+        read[tool] = {key: value for key, value in options_of.items() if key in table.raw}
     return read
