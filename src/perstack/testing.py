@@ -8,7 +8,7 @@ together.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -32,7 +32,7 @@ from perstack.job import (
 )
 from perstack.models import Delta, Hear, Reply, Request
 from perstack.skills import Outcome, Tool
-from perstack.store import End, Log, Summary, checked_id, events_in, summary_of
+from perstack.store import End, Following, Log, Summary, checked_id, events_in, summary_of
 
 Turn = Reply | ModelError
 """What a model does when it is asked once."""
@@ -235,24 +235,22 @@ class MemoryStore:
     async def read(self, job: str, after: int = 0) -> tuple[Event, ...]:
         return self._events(checked_id(job))[after:]
 
-    async def follow(self, job: str, after: int = 0) -> AsyncGenerator[Event]:
-        checked_id(job)
-        end = End()
-        while True:
-            data = bytes(self._logs.get(job, b"")[end.offset :])
-            events, end, _ = events_in(data, end, job=job, path=job)
-            for event in events:
-                if event.seq > after:
-                    yield event
-            if end.offset == len(self._logs.get(job, b"")):
-                self._news = self._news or anyio.Event()
-                await self._news.wait()
+    def follow(self, job: str, after: int = 0) -> AsyncIterator[Event]:
+        return Following(_Growth(self, checked_id(job)).more, after)
 
     async def jobs(self) -> tuple[str, ...]:
         return tuple(sorted(self._ends, key=lambda job: self._ends[job].at, reverse=True))
 
     async def summaries(self) -> tuple[Summary, ...]:
         return tuple([self._summary(job) for job in await self.jobs()])
+
+    async def news(self, job: str, end: End) -> tuple[list[Event], End]:
+        """What is in the log after `end`, waiting for it; the way of a follower to its store."""
+        while end.offset == len(self._logs.get(job, b"")):
+            self._news = self._news or anyio.Event()
+            await self._news.wait()
+        events, end, _ = events_in(bytes(self._logs[job][end.offset :]), end, job=job, path=job)
+        return events, end
 
     def _events(self, job: str) -> tuple[Event, ...]:
         events, _, _ = events_in(bytes(self._logs.get(job, b"")), End(), job=job, path=job)
@@ -283,6 +281,17 @@ class MemoryStore:
         if crash:
             raise Crash
         return placed
+
+
+class _Growth:
+    def __init__(self, store: MemoryStore, job: str) -> None:
+        self._store = store
+        self._job = job
+        self._end = End()
+
+    async def more(self) -> list[Event]:
+        events, self._end = await self._store.news(self._job, self._end)
+        return events
 
 
 class _MemoryLog:

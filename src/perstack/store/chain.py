@@ -6,10 +6,14 @@ is being written now, or was when its process or its machine ended. Nobody was t
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import NamedTuple
 
 from perstack.errors import CorruptLog
 from perstack.job import Event, JobStarted, decode_event
+
+_SUM_MEMBER = re.compile(rb',"sum":"[0-9a-f]{64}"\}')  # how every whole line ends, see job/wire.py
 
 
 class End(NamedTuple):
@@ -39,17 +43,18 @@ def events_in(data: bytes, start: End, *, job: str, path: str) -> tuple[list[Eve
 def event_of_tail(tail: bytes, end: End, *, job: str, path: str) -> tuple[Event, End] | None:
     """The event of a tail that lacks its newline and nothing else, and the place after that newline.
 
-    None if it is torn. Raises CorruptLog if what stands in place of the newline was never written by us.
+    None if it is torn. Raises CorruptLog if anything but a newline follows a whole event: we never wrote that.
     """
-    try:
-        return _next(tail, end, job=job, path=path)
-    except CorruptLog:
-        pass
-    try:
-        event, _ = _next(tail[:-1], end, job=job, path=path)
-    except CorruptLog:
+    for sum_member in _SUM_MEMBER.finditer(tail):
+        line, more = tail[: sum_member.end()], tail[sum_member.end() :]
+        with suppress(CorruptLog):
+            event, after = _next(line, end, job=job, path=path)
+            if not more:
+                return event, after
+            break
+    else:
         return None
-    raise CorruptLog(path, event.seq, f"it ends with {tail[-1:]!r} where its newline was")
+    raise CorruptLog(path, end.seq + 1, f"it is followed by {more[:1]!r} where its newline was")
 
 
 def _next(line: bytes, end: End, *, job: str, path: str) -> tuple[Event, End]:

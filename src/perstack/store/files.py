@@ -24,7 +24,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from perstack.job import Event, IllegalEvent, encode_event, fold, utc
 
 from . import folder as at
 from .chain import End, event_of_tail, events_in
+from .following import Following
 from .head import parse_head, render_head
 from .store import Log, checked_id
 from .summary import Summary, summary_of
@@ -81,20 +82,8 @@ class FileStore:
         events = await to_thread.run_sync(self._load, checked_id(job))
         return tuple(events[after:])
 
-    async def follow(self, job: str, after: int = 0) -> AsyncGenerator[Event]:
-        path = self._path(checked_id(job))
-        shortest_s, longest_s = FOLLOW_S
-        wait_s, seen, end = shortest_s, 0, End()
-        while True:
-            size = self._size(path, end)
-            if size != seen:
-                events, end = await to_thread.run_sync(self._load_on, job, end)
-                for event in events:
-                    if event.seq > after:
-                        yield event
-            wait_s = shortest_s if size != seen else min(2 * wait_s, longest_s)
-            seen = size
-            await anyio.sleep(wait_s)
+    def follow(self, job: str, after: int = 0) -> AsyncIterator[Event]:
+        return Following(_Growth(self._root, checked_id(job)).more, after)
 
     async def jobs(self) -> tuple[str, ...]:
         return tuple(await to_thread.run_sync(self._list))
@@ -116,35 +105,6 @@ class FileStore:
         finally:
             os.close(fd)
         return events
-
-    def _load_on(self, job: str, end: End) -> tuple[list[Event], End]:
-        path = self._path(job)
-        with at.open_folder(self._root, job) as folder:
-            fd = None if folder is None else _open_log(folder, path)
-        if fd is None:
-            return [], end
-        try:
-            data = at.read_from(fd, end.offset)
-        except OSError as error:
-            raise at.why(error, path) from error
-        finally:
-            os.close(fd)
-        events, end, _ = events_in(data, end, job=job, path=str(path))
-        return events, end
-
-    def _size(self, path: Path, end: End) -> int:
-        """How long the log is now. end: how far it was read. Raises CorruptLog, StoreError."""
-        try:
-            size = os.stat(path, follow_symlinks=False).st_size
-        except FileNotFoundError as error:
-            if end.seq:
-                raise StoreError(f"{path}: the log was deleted.") from error
-            return 0
-        except OSError as error:
-            raise at.why(error, path) from error
-        if size < end.offset:
-            raise CorruptLog(str(path), end.seq, "it was cut off after it had been read")
-        return size
 
     def _list(self) -> list[str]:
         path = self._root / "jobs"
@@ -177,6 +137,53 @@ class FileStore:
             if summary is not None:
                 found.append(summary)
         return found
+
+
+class _Growth:
+    """What is new in one log, again and again."""
+
+    def __init__(self, root: Path, job: str) -> None:
+        self._root = root
+        self._job = job
+        self._path = root / "jobs" / job / at.LOG
+        self._end = End()
+
+    async def more(self) -> list[Event]:
+        wait_s, longest_s = FOLLOW_S
+        while True:
+            if self._size() != self._end.offset:
+                events, self._end = await to_thread.run_sync(self._load)
+                if events:
+                    return events
+            await anyio.sleep(wait_s)
+            wait_s = min(2 * wait_s, longest_s)
+
+    def _size(self) -> int:
+        try:
+            size = os.stat(self._path, follow_symlinks=False).st_size
+        except FileNotFoundError as error:
+            if self._end.seq:
+                raise StoreError(f"{self._path}: the log was deleted.") from error
+            return 0
+        except OSError as error:
+            raise at.why(error, self._path) from error
+        if size < self._end.offset:
+            raise CorruptLog(str(self._path), self._end.seq, "it was cut off after it was read")
+        return size
+
+    def _load(self) -> tuple[list[Event], End]:
+        with at.open_folder(self._root, self._job) as folder:
+            fd = None if folder is None else _open_log(folder, self._path)
+        if fd is None:
+            return [], self._end
+        try:
+            data = at.read_from(fd, self._end.offset)
+        except OSError as error:
+            raise at.why(error, self._path) from error
+        finally:
+            os.close(fd)
+        events, end, _ = events_in(data, self._end, job=self._job, path=str(self._path))
+        return events, end
 
 
 class FileLog:

@@ -8,7 +8,7 @@ what was appended with `sync=True` also survives a power cut.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -48,7 +48,7 @@ class Store(Protocol):
         """The events with `seq` > `after`, without becoming the writer. () if there is no such job."""
         ...
 
-    def follow(self, job: str, after: int = 0) -> AsyncGenerator[Event]:
+    def follow(self, job: str, after: int = 0) -> AsyncIterator[Event]:
         """The same, and then each further event as it is written, without end."""
         ...
 
