@@ -155,3 +155,9 @@ def test_a_place_in_the_log_is_taken_once():
     job = fold(replace(event, seq=place) for place, event in enumerate(opening(), 1))
     assert not may_follow(job, Resumed(seq=2))
     assert may_follow(job, Resumed(seq=3))
+
+
+def test_a_job_has_one_root():
+    second = RunStarted(run="second", expert="lead", query="q", instruction="i")
+    assert not may_follow(fold(STATES["Thinking"]), second)
+    assert not may_follow(fold(STATES["Done"]), second)
