@@ -239,7 +239,8 @@ class Workspace:
                 if fault.errno not in (errno.EXDEV, errno.EAGAIN):
                     raise
             else:
-                return fd, self._named(fd) or parts
+                named = self._named(fd)
+                return fd, parts if named is None else named
         return self._walk(parts)
 
     def _walk(self, parts: Parts) -> tuple[int, Parts]:
