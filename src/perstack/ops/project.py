@@ -32,7 +32,7 @@ T = TypeVar("T")
 FILE_NAME = "perstack.toml"
 DEFAULT_ENV_FILES = (".env.local", ".env")
 DEFAULT_REASONING: Reasoning = "low"
-DEFAULT_RUNTIME: RuntimeName = "docker"
+DEFAULT_RUNTIME: RuntimeName = "local"
 
 
 class LoadedProject(msgspec.Struct, frozen=True, kw_only=True):
