@@ -98,6 +98,7 @@ class ModelServer:
         self.abandoned = 0
         self.connections = 0
         self.serial = 0
+        self.first_s = 0.0
         self.transports: set[asyncio.Transport] = set()
         self.raised: Exception | None = None
         self._record = record
@@ -132,6 +133,7 @@ class ModelServer:
 
         def note() -> None:
             self.serial = asked.serial
+            self.first_s = self.first_s or asked.arrived_s
             if self._record:
                 self.requests.append(asked)
 

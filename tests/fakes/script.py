@@ -129,17 +129,17 @@ def in_order(turns: Sequence[Turn]) -> Script:
 
 
 def steps(
-    count: int,
-    tool: str = "readTextFile",
-    args: Mapping[str, Any] | None = None,
-    text: str = "done",
+    count: int, tool: str = "readTextFile", args: Mapping[str, Any] | None = None, text: str = "done"
 ) -> Script:
-    """`count` replies that call `tool`, then `text`."""
+    """`count` replies that call `tool`, then `text`: as words, or through `final_answer` if that is offered."""
     call = Calls([(tool, {"path": "note.txt"} if args is None else args)])
     end = Says(text)
+    ending_call = Calls([("final_answer", {"answer": text})])
 
     def script(seen: Seen) -> Turn:
-        return call if seen.replies < count else end
+        if seen.replies < count:
+            return call
+        return ending_call if "final_answer" in seen.tools else end
 
     return script
 

@@ -1,0 +1,107 @@
+"""From runs to figures: each program beside another, round by round.
+
+The programs take turns, so that whatever slows the machine slows them alike; a ratio is taken within a round.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A median and what it lies between."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(statistics.median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return short(self.median)
+        return f"{short(self.median)} [{short(self.low)}-{short(self.high)}]"
+
+
+def short(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """ratio: to the base of the figure; None for the base itself, and where there is none."""
+
+    program: str
+    value: Spread
+    ratio: Spread | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One thing measured of several programs. base: the program the ratios are to, "" for no ratios."""
+
+    title: str
+    unit: str
+    base: str
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def of(
+        cls, title: str, unit: str, values: Mapping[str, Sequence[float]], *, base: str = ""
+    ) -> Figure:
+        """values: of each program, one for each round."""
+        beside = values.get(base, ())
+        rows: list[Row] = []
+        for program, own in values.items():
+            if not own:
+                continue
+            ratios = [mine / other for mine, other in zip(own, beside, strict=False) if other > 0]
+            ratio = Spread.of(ratios) if ratios and program != base else None
+            rows.append(Row(program=program, value=Spread.of(own), ratio=ratio))
+        return cls(title=title, unit=unit, base=base if beside else "", rows=tuple(rows))
+
+    def row(self, program: str) -> Row | None:
+        return next((row for row in self.rows if row.program == program), None)
+
+    def table(self) -> str:
+        """As a Markdown table, the smallest first."""
+        head = ["program", self.unit, *([f"x {self.base}"] if self.base else [])]
+        lines = [f"**{self.title}**", "", told(head), "|---" * len(head) + "|"]
+        for row in sorted(self.rows, key=lambda row: row.value.median):
+            cells = [row.program, str(row.value)]
+            if self.base:
+                cells.append(str(row.ratio or ""))
+            lines.append(told(cells))
+        return "\n".join([*lines, ""])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aim:
+    """What we aim at: `value` is to be no more than `limit`."""
+
+    what: str
+    value: float
+    limit: float
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit
+
+
+def table_of_aims(aims: Iterable[Aim]) -> str:
+    lines = ["**What we aim at**", "", told(["", "measured", "aim", ""]), "|---|---|---|---|"]
+    lines += (
+        told([aim.what, short(aim.value), f"≤ {short(aim.limit)}", "met" if aim.met else "missed"])
+        for aim in aims
+    )
+    return "\n".join([*lines, ""])
+
+
+def told(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
