@@ -5,6 +5,7 @@ TLS is verified, always. Through an HTTP proxy, plain requests name their whole 
 
 from __future__ import annotations
 
+import os
 import re
 import select
 import socket
@@ -31,6 +32,7 @@ IDLE_S = 55.0
 """How long an unused connection is kept: less than the usual minute of load balancers."""
 
 _CHUNK = 64 * 1024
+_HOST = re.compile(r"[A-Za-z0-9._~%:-]+")
 _SENDABLE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -260,6 +262,8 @@ def _reason(error: BaseException) -> str:
         inner = inner.__cause__
     if isinstance(inner, BaseExceptionGroup):
         return "; ".join({_reason(one) for one in inner.exceptions})  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType, reportUnknownMemberType]  # what is in the group is any error
+    if isinstance(inner, OSError) and inner.errno and not isinstance(inner, socket.gaierror):
+        return os.strerror(inner.errno)
     return str(inner) or type(inner).__name__
 
 
@@ -293,30 +297,41 @@ def head_lines(headers: Mapping[str, str]) -> bytes:
 
 @lru_cache(maxsize=256)
 def _parsed(url: str) -> Target:
-    parts = urlsplit(url)
     try:
-        host, port = parts.hostname, parts.port
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host = host if host.isascii() else host.encode("idna").decode("ascii")
     except ValueError:
-        host, port = None, None
-    if parts.scheme not in ("http", "https") or not host:
-        raise UserError(f"{url!r} is not an http or https URL.")
+        host, port, parts = "", None, urlsplit("")
+    shown = _shown(url)
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
+        raise UserError(f'The base URL "{shown}" is not an http or https URL.')
+    if parts.username is not None:
+        raise UserError(
+            f'The base URL "{shown}" names a user. Put credentials into a header instead.'
+        )
     tls = parts.scheme == "https"
-    host = host if host.isascii() else host.encode("idna").decode("ascii")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or not path.isprintable() or " " in path:
-        raise UserError(f"{url!r} has characters that cannot be sent in a URL.")
+        raise UserError(f'The base URL "{shown}" has characters that cannot be sent.')
     port = port or (443 if tls else 80)
     authority = _bracketed(host) if port == (443 if tls else 80) else f"{_bracketed(host)}:{port}"
     return Target(tls, host, port, path, authority)
 
 
+def _shown(url: str) -> str:
+    """`url` without what may be secret in it."""
+    return re.sub(r"//[^/]*@", "//…@", url.partition("?")[0])
+
+
 def parsed_proxy(url: str) -> Proxy:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    """The proxy at `url`. Raises UserError if it is none."""
     try:
-        host, port = parts.hostname, parts.port
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname or "", parts.port
     except ValueError:
-        host, port = None, None
-    if parts.scheme not in ("http", "https") or not host:
+        host, port, parts = "", None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
         # Not the URL itself: it may hold a password.
         raise UserError(
             "The proxy is not an http or https URL, such as http://user:password@host:3128."
