@@ -108,24 +108,16 @@ class FileStore:
 
     def _list(self) -> list[str]:
         path = self._root / "jobs"
-        found: list[tuple[int, str]] = []
         try:
             if path.is_symlink():
                 raise at.linked(path)
             with os.scandir(path) as entries:
-                for entry in entries:
-                    with suppress(UserError, FileNotFoundError):
-                        checked_id(entry.name)
-                        if not entry.is_dir(follow_symlinks=False):
-                            continue
-                        log = os.stat(self._path(entry.name), follow_symlinks=False)
-                        if stat.S_ISREG(log.st_mode) and log.st_size:
-                            found.append((log.st_mtime_ns, entry.name))
+                found = [(_written_ns(entry), entry.name) for entry in entries]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise at.why(error, path) from error
-        return [job for _, job in sorted(found, reverse=True)]
+        return [job for written_ns, job in sorted(found, reverse=True) if written_ns >= 0]
 
     def _summaries(self) -> list[Summary]:
         found: list[Summary] = []
@@ -328,6 +320,20 @@ def load_summary(root: Path, job: str) -> Summary | None:
             raise at.why(error, path) from error
         finally:
             os.close(fd)
+
+
+def _written_ns(entry: os.DirEntry[str]) -> int:
+    """When the log in a job's directory was written to last, in ns; -1 if it is no such directory."""
+    try:
+        checked_id(entry.name)
+        if not entry.is_dir(follow_symlinks=False):
+            return -1
+        log = os.stat(f"{entry.path}/{at.LOG}", follow_symlinks=False)
+    except (UserError, FileNotFoundError):
+        return -1
+    except PermissionError:  # somebody else's job is in the list all the same
+        return entry.stat(follow_symlinks=False).st_mtime_ns
+    return log.st_mtime_ns if stat.S_ISREG(log.st_mode) and log.st_size else -1
 
 
 def _open_log(folder: at.Folder, path: Path) -> int | None:
