@@ -297,6 +297,31 @@ async def test_a_pipe_or_a_device_is_neither_waited_for_nor_fed(root: Path):
     assert (root / "pipe.png").is_fifo()
 
 
+def test_a_file_that_becomes_a_pipe_is_not_waited_for(workspace: Workspace, root: Path):
+    (root / "f.txt").write_bytes(b"inside")
+
+    def flip(number: int) -> None:
+        other = root / f"other-{number}"
+        if number % 2:
+            other.write_bytes(b"inside")
+        else:
+            os.mkfifo(other)
+        other.replace(root / "f.txt")
+
+    def read() -> None:
+        with flipping(flip) as goes_on:
+            while goes_on():
+                tried(read_text_file, workspace, "f.txt")
+                tried(append_text_file, workspace, "f.txt", "x")
+
+    reader = threading.Thread(
+        target=read, daemon=True
+    )  # so that a reader that hangs ends with the tests
+    reader.start()
+    reader.join(60)
+    assert not reader.is_alive()
+
+
 @pytest.mark.anyio
 async def test_a_huge_sparse_file_is_not_read(root: Path):
     for name in ("f.txt", "f.png", "f.pdf"):

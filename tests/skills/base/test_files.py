@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from perstack.errors import SkillUnavailable
+from perstack.skills.base.files import LISTING_MAX, list_directory
+from perstack.skills.base.paths import Workspace
 
 from .told import base_over
 
@@ -103,6 +107,35 @@ async def test_a_write_goes_to_the_name_and_not_to_its_other_hard_links(tmp_path
     async with base_over(tmp_path / "ws") as base:
         await base.result("writeTextFile", path="link", text="theirs")
     assert (tmp_path / "outside").read_text(encoding="utf-8") == "mine"
+
+
+IN_PLACE = """
+import os, sys
+from pathlib import Path
+from perstack.skills.base.files import write_text_file
+from perstack.skills.base.paths import Workspace
+with Workspace(Path("ws")) as workspace:
+    write_text_file(workspace, "f", "new")
+    print(Path("ws/f").read_text(), os.listdir("ws"))
+"""
+
+
+def test_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path):
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "f").touch()
+    (tmp_path / "mounted").write_text("much longer than new", encoding="utf-8")
+    mount = 'mount --bind mounted ws/f && exec "$0" -c "$1"'
+    ran = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", mount, sys.executable, IN_PLACE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in ran.stderr or "mount:" in ran.stderr:
+        pytest.skip(f"no mounts without privileges here: {ran.stderr.strip()}")
+    assert (ran.stdout, ran.stderr) == ("new ['f']\n", "")
+    assert (tmp_path / "mounted").read_text(encoding="utf-8") == "new"
 
 
 async def test_a_missing_parent_is_not_created(tmp_path: Path):
@@ -347,12 +380,12 @@ async def test_a_name_that_is_no_text_does_not_stop_a_listing(tmp_path: Path):
     assert [item["name"] for item in items] == ["bad\ufffd"]
 
 
-async def test_a_very_large_directory_is_listed_in_part(tmp_path: Path):
-    for number in range(10_003):
+def test_a_very_large_directory_is_listed_in_part(tmp_path: Path):
+    for number in range(LISTING_MAX + 3):
         os.close(os.open(tmp_path / f"{number:05}", os.O_CREAT | os.O_WRONLY))
-    async with base_over(tmp_path) as base:
-        told = await base.result("listDirectory", path=".")
-    assert (len(told["items"]), told["omitted"]) == (10_000, 3)
+    with Workspace(tmp_path) as workspace:
+        told = list_directory(workspace, ".")
+    assert (len(told["items"]), told["omitted"]) == (LISTING_MAX, 3)
 
 
 async def test_what_cannot_be_listed_is_named(tmp_path: Path):

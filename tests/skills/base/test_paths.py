@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -306,3 +307,25 @@ def test_no_descriptor_stays_open(workspace: Workspace, root: Path):
             except ToolError:
                 pass
     assert set(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.skipif(not kernel.has_open_beneath(), reason="openat2 is not available here")
+@pytest.mark.parametrize("path", ["..", "a/../..", "out", "out/secret.txt", "abs/etc", "/etc"])
+def test_the_kernel_alone_holds_the_wall(root: Path, path: str):
+    (root / "out").symlink_to("../outside")
+    (root / "abs").symlink_to("/")
+    fd = os.open(root, os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="cross-device") as caught:
+            kernel.open_beneath(fd, path, os.O_RDONLY)
+        assert caught.value.errno == errno.EXDEV
+        os.close(kernel.open_beneath(fd, "a/b", os.O_RDONLY))
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.skipif(not kernel.has_open_beneath(), reason="openat2 is not available here")
+def test_links_that_are_no_text_are_not_followed():
+    with Workspace(Path("/")) as workspace:
+        told = refusal(workspace, "/proc/self/cwd/pyproject.toml")
+        assert told == "Parent directory does not exist: /proc/self/cwd"
