@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 
 class PerstackError(Exception):
@@ -189,3 +190,13 @@ class CorruptLog(PerstackError):
 
     def __str__(self) -> str:
         return f"{self.path}: event {self.seq}: {self.what}"
+
+
+def sole(error: BaseException) -> BaseException:
+    """The one error inside nested groups; `error` itself if it is no group, or holds several."""
+    while isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        if len(group.exceptions) != 1:
+            break
+        error = group.exceptions[0]
+    return error

@@ -11,7 +11,7 @@ from importlib import import_module
 
 import click
 
-from perstack.errors import PerstackError
+from perstack.errors import PerstackError, sole
 
 from .exits import FAILED, exit_for
 
@@ -89,13 +89,16 @@ def status_of(args: list[str]) -> int:
         return 130
     except click.exceptions.Exit as end:
         return end.exit_code
-    except PerstackError as error:
-        click.echo(f"error: {error}", err=True)
-        return exit_for(error)
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except Exception as error:
+        cause = sole(error)  # tasks raise in groups
+        if not isinstance(cause, PerstackError):
+            raise
+        click.echo(f"error: {cause}", err=True)
+        return exit_for(cause)
 
 
 if __name__ == "__main__":

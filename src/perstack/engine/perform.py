@@ -150,13 +150,15 @@ class Performer:
 
 
 def backoff_s(attempt: int, failure: Failure) -> float:
-    """Seconds to wait before trying again: what the provider asked, or a jittered doubling.
+    """Seconds to wait before trying again: what the provider asked, else a jittered doubling.
 
-    attempt: failures so far, from 1.
+    attempt: failures so far, from 1. What was asked is lengthened by up to a tenth, so that many jobs that were
+    refused together do not come back together.
     """
+    if failure.retry_after_s is not None:
+        return failure.retry_after_s * random.uniform(1.0, 1.1)
     longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1))
-    jittered = longest * random.uniform(0.5, 1.0)
-    return max(failure.retry_after_s or 0.0, jittered)
+    return longest * random.uniform(0.5, 1.0)
 
 
 def _failure(error: ModelError | WorldError) -> Failure:

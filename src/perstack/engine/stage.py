@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from perstack.definition import BASE_SKILL, Expert, InteractiveSkill
-from perstack.errors import PerstackError, SkillUnavailable
+from perstack.errors import PerstackError, SkillUnavailable, sole
 from perstack.job import (
     Event,
     Job,
@@ -91,8 +91,10 @@ async def run_job(
                 perform = Performer(stage.job, model, boxes, skills, stage.notify)
                 return await drive(stage.job, log, perform, inbox, stage.heard)
         except Exception as error:
-            if not isinstance(error, PerstackError):
-                await stage.write_bug(error)
+            cause = sole(error)  # tasks raise in groups
+            if isinstance(cause, PerstackError):
+                raise cause from cause.__cause__
+            await stage.write_bug(cause)
             raise
 
 
@@ -144,12 +146,9 @@ class _Stage:
         stack.callback(self.notify, SkillDisconnected(skill=BASE_SKILL))
         return {BASE_SKILL: base}
 
-    async def write_bug(self, error: Exception) -> None:
+    async def write_bug(self, error: BaseException) -> None:
         """What ended the job, as far as the log still takes it."""
-        leaf: BaseException = error
-        while isinstance(leaf, BaseExceptionGroup):
-            leaf = leaf.exceptions[0]
-        stop = Stopped(reason="bug", what=f"{type(leaf).__name__}: {leaf}")
+        stop = Stopped(reason="bug", what=f"{type(error).__name__}: {error}")
         if may_follow(self.job, stop):
             with anyio.CancelScope(shield=True):
                 await self.write(stop)

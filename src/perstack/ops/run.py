@@ -44,7 +44,14 @@ from perstack.job import (
     wanted,
 )
 from perstack.lock import Lock, resolve, resolved
-from perstack.models import Cassette, Model, Recorder, default_model, ending, open_model
+from perstack.models import (
+    Model,
+    default_model,
+    ending,
+    load_cassette,
+    open_model,
+    open_recorder,
+)
 from perstack.store import FileStore, Store
 
 from .project import Flags, LoadedProject, Settings, load_env, load_project, settle
@@ -369,7 +376,7 @@ def _model_opener(
     if order.model is not None:
         opener, warnings = _given(order.model), ()
     elif order.cassette is not None:
-        opener, warnings = _given(Cassette.load(order.cassette, scrub=scrub)), ()
+        opener, warnings = _given(load_cassette(order.cassette, scrub=scrub)), ()
     elif choice.provider in ("cassette", "custom"):
         raise UserError(
             "This job was run without a provider (its replies came from a recording or from a program). "
@@ -379,7 +386,7 @@ def _model_opener(
         table = settings.provider_table if choice.provider == settings.provider else None
         access = access_of(choice.provider, table, env)
         ends = ending(choice.provider, choice.model, date.today())
-        opener, warnings = _asking(access, choice.model, order.proxy), (ends,) if ends else ()
+        opener, warnings = _asking(access, order.proxy), (ends,) if ends else ()
     return (_recording(opener, order.record, scrub) if order.record else opener), warnings
 
 
@@ -391,15 +398,14 @@ def _given(model: Model) -> Opener:
     return opened
 
 
-def _asking(access: ProviderAccess, model: str, proxy: str | None) -> Opener:
-    return lambda job: open_model(access, model, proxy=proxy)
+def _asking(access: ProviderAccess, proxy: str | None) -> Opener:
+    return lambda job: open_model(access, proxy=proxy)
 
 
 def _recording(opener: Opener, path: Path, scrub: Mapping[str, str]) -> Opener:
     @asynccontextmanager
     async def opened(job: Job) -> AsyncGenerator[Model]:
-        async with opener(job) as model:
-            with Recorder(model, path, scrub=scrub) as recorder:
-                yield recorder
+        async with opener(job) as model, open_recorder(model, path, scrub=scrub) as recorder:
+            yield recorder
 
     return opened

@@ -52,9 +52,7 @@ class Toolbox(msgspec.Struct, frozen=True):
         if entry is None:
             names = ", ".join(self.entries) or "none"
             return replace(call, fault=f"There is no tool {call.tool!r}. The tools are: {names}.")
-        call = replace(
-            call, kind=entry.kind, skill=entry.skill, repeatable=entry.tool.repeatable
-        )
+        call = replace(call, kind=entry.kind, skill=entry.skill, repeatable=entry.tool.repeatable)
         if call.fault:
             return call
         if faults := faults_in(entry.tool.schema, call.args):
