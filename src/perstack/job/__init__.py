@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import activity
+from .activity import Activity
 from .branch import (
     cut,
     lineage,
@@ -74,6 +76,12 @@ from .state import (
     Stop,
     Thinking,
 )
+from .timeline import (
+    Timeline,
+    retell,
+    tell,
+    timeline,
+)
 from .todo import (
     Todo,
     TodoList,
@@ -102,6 +110,7 @@ __all__ = [
     "GO_ON",
     "OUTCOME_UNKNOWN",
     "Acting",
+    "Activity",
     "Answered",
     "Call",
     "CallKind",
@@ -145,6 +154,7 @@ __all__ = [
     "Text",
     "Thinking",
     "Thought",
+    "Timeline",
     "Todo",
     "TodoList",
     "ToolCalled",
@@ -156,6 +166,7 @@ __all__ = [
     "UserPart",
     "UserSpoke",
     "Waiting",
+    "activity",
     "apply",
     "cut",
     "decode_event",
@@ -165,7 +176,10 @@ __all__ = [
     "joined",
     "lineage",
     "may_follow",
+    "retell",
     "said",
+    "tell",
+    "timeline",
     "todo_answer",
     "todos_after",
     "utc",
