@@ -18,8 +18,25 @@ from perstack.job import (
     UserMessage,
     said,
 )
-from perstack.models.history import GO_ON, NO_RESULT, Repair, repaired, written_by
+from perstack.models.history import GO_ON, NO_RESULT, Repair, written_by
 from perstack.models.wires.wire import Pieces
+
+
+def repaired(history: History) -> tuple[Message, ...]:
+    """All that is sent of `history`, in order."""
+    repair = Repair()
+    sent = [out for message in history for out in repair.add(message)]
+    return (*sent, *repair.rest())
+
+
+class Texts:
+    """Messages as bytes, for `Pieces` to follow."""
+
+    def __init__(self) -> None:
+        self.all: list[bytes] = []
+
+    def add(self, message: Message) -> None:
+        self.all.append(msgspec.json.encode(message))
 
 
 def asks(*ids: str) -> ExpertMessage:
@@ -125,29 +142,23 @@ def test_what_was_sent_stays_a_prefix_but_for_what_stood_in_for_results_yet_to_c
 def test_pieces_follow_a_history_through_growth_and_branches(
     messages: list[Message], data: st.DataObject
 ):
-    pieces, encoded = Pieces(), list[Message]()
-
-    def encode(message: Message) -> bytes:
-        encoded.append(message)
-        return msgspec.json.encode(message)
-
-    history = History()
+    pieces, history = Pieces(), History()
     for message in messages:
         if data.draw(st.integers(0, 5)) == 0:
             history = History(history[: data.draw(st.integers(0, len(history)))])
         history = history.plus(message)
-        assert pieces.sent(history, encode) == [msgspec.json.encode(m) for m in repaired(history)]
+        key = data.draw(st.booleans())
+        assert pieces.follow(history, Texts, key).all == [msgspec.json.encode(m) for m in history]
 
 
-def test_each_message_is_encoded_once():
-    pieces, encoded = Pieces(), list[Message]()
+def test_each_message_is_encoded_once_while_the_conversation_grows():
+    pieces, history, made = Pieces(), History([said("go")]), list[Texts]()
 
-    def encode(message: Message) -> bytes:
-        encoded.append(message)
-        return b"."
+    def start() -> Texts:
+        made.append(Texts())
+        return made[-1]
 
-    history = History([said("go")])
     for step in range(50):
-        pieces.sent(history, encode)
+        assert len(pieces.follow(history, start).all) == len(history)
         history = history.plus(asks(str(step)), result(str(step)))
-    assert len(encoded) == 1 + 2 * 49
+    assert len(made) == 1

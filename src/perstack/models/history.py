@@ -14,7 +14,6 @@ from __future__ import annotations
 from perstack.job import (
     Call,
     ExpertMessage,
-    History,
     Message,
     Text,
     ToolMessage,
@@ -70,13 +69,6 @@ class Repair:
             ToolMessage(call=call.id, tool=call.tool, parts=(Text(text=NO_RESULT),), is_error=True)
             for call in self._open.values()
         )
-
-
-def repaired(history: History) -> tuple[Message, ...]:
-    """All that is sent of `history`, in order."""
-    repair = Repair()
-    sent = [out for message in history for out in repair.add(message)]
-    return (*sent, *repair.rest())
 
 
 def written_by(provider: str, message: ExpertMessage) -> bool:

@@ -3,7 +3,7 @@
 `encode` turns a Request into the body of one POST; a `Decoder` turns the server-sent events of the answer
 into deltas and, at the end, one Reply. A wire opens no connection and keeps nothing between requests.
 
-A conversation grows at its end, so its messages are encoded once: `Pieces` remembers the bytes of each, and
+A conversation grows at its end, so its messages are encoded once: `Pieces` keeps what was made of them, and
 `encode` joins bytes. Whatever depends on a message's place (the rolling cache mark) is added when joining.
 """
 
@@ -20,7 +20,6 @@ from perstack.definition import ProviderAccess
 from perstack.errors import ModelError
 from perstack.job import History, Message
 
-from ..history import Repair
 from ..model import Delta, Reply, Request, ToolSpec
 
 ReasoningStyle = Literal["none", "budget", "adaptive", "effort", "level", "switch"]
@@ -62,34 +61,14 @@ G = TypeVar("G", bound=Grows)
 
 
 class Pieces:
-    """The encoded messages of one conversation, each encoded once.
-
-    `sent` and `follow` take up where the last request of the conversation ended, so a request costs the
-    messages that are new; after a branch they start over. `of` is for a single message: keyed by identity and
-    holding on to the message, so an id cannot come to mean another message.
-    """
+    """What was encoded of one conversation, so that a request costs only the messages that are new."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Message, bytes]] = {}
         self._history: History | None = None
         self._grown: Grows | None = None
         self._key: object = None
         self._tools: tuple[ToolSpec, ...] = ()
         self._tool_bytes: bytes | None = None
-
-    def of(self, message: Message, encode: Callable[[Message], bytes]) -> bytes:
-        """The bytes of `message`, from memory if it was seen before."""
-        known = self._known.get(id(message))
-        if known is None:
-            known = self._known[id(message)] = (message, encode(message))
-        return known[1]
-
-    def sent(self, history: History, encode: Callable[[Message], bytes]) -> list[bytes]:
-        """The bytes of each message that is sent of `history`: repaired, in order. A new list each time.
-
-        encode: the same function for all requests of the conversation.
-        """
-        return self.follow(history, lambda: _Row(encode)).whole()
 
     def follow(self, history: History, start: Callable[[], G], key: object = None) -> G:
         """What `start` made, fed with all of `history`; fed on from the last call if that is how it grew.
@@ -121,21 +100,6 @@ class Pieces:
             self._tools = tools
             self._tool_bytes = encode(tools)
         return self._tool_bytes
-
-
-class _Row:
-    """Repaired messages as bytes, one after the other."""
-
-    def __init__(self, encode: Callable[[Message], bytes]) -> None:
-        self._repair = Repair()
-        self._encode = encode
-        self._row: list[bytes] = []
-
-    def add(self, message: Message) -> None:
-        self._row.extend(self._encode(sent) for sent in self._repair.add(message))
-
-    def whole(self) -> list[bytes]:
-        return [*self._row, *(self._encode(sent) for sent in self._repair.rest())]
 
 
 class Decoder(Protocol):
