@@ -34,6 +34,20 @@ from perstack.models import Delta, Hear, Reply, Request
 from perstack.skills import Outcome, Tool
 from perstack.store import End, Following, Log, Summary, checked_id, events_in, summary_of
 
+__all__ = [
+    "Crash",
+    "Meeting",
+    "MemoryStore",
+    "OffScript",
+    "Script",
+    "ScriptedModel",
+    "ScriptedSkill",
+    "Turn",
+    "calls",
+    "fails",
+    "says",
+]
+
 Turn = Reply | ModelError
 """What a model does when it is asked once."""
 

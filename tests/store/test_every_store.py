@@ -315,3 +315,14 @@ async def test_a_cancelled_append_leaves_a_log_that_goes_on(store: Store):
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert said[-1] == "last"
     assert {str(n) for n in range(0, 30, 2)} <= set(said)
+
+
+async def test_an_opening_that_was_cancelled_leaves_the_log_free(store: Store):
+    for _ in range(5):
+        with anyio.move_on_after(0):
+            async with store.open("a") as (log, _):
+                await log.append(UserSpoke(text="said"), sync=True)
+                await anyio.sleep_forever()
+    async with store.open("a") as (log, events):
+        await log.append(UserSpoke(text="last"))
+    assert texts(await store.read("a")) == [*texts(events), "last"]

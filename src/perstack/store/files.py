@@ -36,8 +36,26 @@ from msgspec.structs import replace
 from perstack.errors import CorruptLog, JobBusy, PerstackError, StoreError, UserError
 from perstack.job import Event, IllegalEvent, encode_event, fold, utc
 
-from . import folder as at
 from .chain import End, event_of_tail, events_in
+from .folder import (
+    HEAD,
+    LOG,
+    OWNER,
+    Folder,
+    flush,
+    flush_names,
+    linked,
+    lock,
+    open_file,
+    open_folder,
+    owner_of,
+    read_file,
+    read_from,
+    replace_file,
+    said_owner,
+    sign,
+    why,
+)
 from .following import Following
 from .head import parse_head, render_head
 from .store import Log, checked_id
@@ -92,11 +110,11 @@ class FileStore:
         return tuple(await to_thread.run_sync(self._summaries))
 
     def _path(self, job: str) -> Path:
-        return self._root / "jobs" / job / at.LOG
+        return self._root / "jobs" / job / LOG
 
     def _load(self, job: str) -> list[Event]:
         path = self._path(job)
-        with at.open_folder(self._root, job) as folder:
+        with open_folder(self._root, job) as folder:
             fd = None if folder is None else _open_log(folder, path)
         if fd is None:
             return []
@@ -110,13 +128,13 @@ class FileStore:
         path = self._root / "jobs"
         try:
             if path.is_symlink():
-                raise at.linked(path)
+                raise linked(path)
             with os.scandir(path) as entries:
                 found = [(_written_ns(entry), entry.name) for entry in entries]
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise at.why(error, path) from error
+            raise why(error, path) from error
         return [job for written_ns, job in sorted(found, reverse=True) if written_ns >= 0]
 
     def _summaries(self) -> list[Summary]:
@@ -124,8 +142,11 @@ class FileStore:
         for job in self._list():
             try:
                 summary = load_summary(self._root, job)
-            except (PerstackError, IllegalEvent) as error:
+            except PerstackError as error:
                 summary = Summary(job=job, status="unreadable", fault=str(error))
+            except IllegalEvent as error:
+                fault = f"{self._path(job)}: {error}"
+                summary = Summary(job=job, status="unreadable", fault=fault)
             if summary is not None:
                 found.append(summary)
         return found
@@ -137,7 +158,7 @@ class _Growth:
     def __init__(self, root: Path, job: str) -> None:
         self._root = root
         self._job = job
-        self._path = root / "jobs" / job / at.LOG
+        self._path = root / "jobs" / job / LOG
         self._end = End()
 
     async def more(self) -> list[Event]:
@@ -158,20 +179,20 @@ class _Growth:
                 raise StoreError(f"{self._path}: the log was deleted.") from error
             return 0
         except OSError as error:
-            raise at.why(error, self._path) from error
+            raise why(error, self._path) from error
         if size < self._end.offset:
             raise CorruptLog(str(self._path), self._end.seq, "it was cut off after it was read")
         return size
 
     def _load(self) -> tuple[list[Event], End]:
-        with at.open_folder(self._root, self._job) as folder:
+        with open_folder(self._root, self._job) as folder:
             fd = None if folder is None else _open_log(folder, self._path)
         if fd is None:
             return [], self._end
         try:
-            data = at.read_from(fd, self._end.offset)
+            data = read_from(fd, self._end.offset)
         except OSError as error:
-            raise at.why(error, self._path) from error
+            raise why(error, self._path) from error
         finally:
             os.close(fd)
         events, end, _ = events_in(data, self._end, job=self._job, path=str(self._path))
@@ -184,7 +205,7 @@ class FileLog:
     def __init__(self, root: Path, job: str) -> None:
         self._root = root
         self._job = job
-        self._path = root / "jobs" / job / at.LOG
+        self._path = root / "jobs" / job / LOG
         self._fd = -1
         self._end = End()
         self._named = False  # the way to the file is on stable storage too
@@ -192,14 +213,14 @@ class FileLog:
 
     def take(self) -> tuple[Event, ...] | None:
         """Becomes the writer, and gives what the log holds. None if another is. Raises as `Store.open`."""
-        with at.open_folder(self._root, self._job, create=True) as folder:
+        with open_folder(self._root, self._job, create=True) as folder:
             assert folder is not None  # it was to be made
             try:
-                fd = at.open_file(folder, at.LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+                fd = open_file(folder, LOG, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             except OSError as error:
-                raise at.why(error, self._path) from error
+                raise why(error, self._path) from error
             try:
-                if not at.lock(fd):
+                if not lock(fd):
                     os.close(fd)
                     return None
                 events, end, tail = _read_all(fd, self._job, self._path)
@@ -209,18 +230,18 @@ class FileLog:
                     os.ftruncate(fd, end.offset)
             except OSError as error:
                 os.close(fd)
-                raise at.why(error, self._path, self._job) from error
+                raise why(error, self._path, self._job) from error
             except BaseException:
                 os.close(fd)
                 raise
             self._fd, self._end, self._shut = fd, end, ""
-            at.sign(folder, since=utc(time.time()))
+            sign(folder, since=utc(time.time()))
             return tuple(events)
 
     def owner(self) -> str:
         """What the writer said about itself."""
-        with at.open_folder(self._root, self._job) as folder:
-            return at.said_owner(folder) if folder is not None else ""
+        with open_folder(self._root, self._job) as folder:
+            return said_owner(folder) if folder is not None else ""
 
     async def append(self, event: Event, *, sync: bool = False) -> Event:
         placed = self._write(event)
@@ -242,7 +263,7 @@ class FileLog:
             # One assignment: an interrupt finds the log before this event or after it.
             self._end = End(end.offset + len(line), end.seq + 1, total, now)
         except OSError as error:
-            raise at.why(error, self._path, self._job) from error
+            raise why(error, self._path, self._job) from error
         finally:
             if self._end is end:
                 self._cut_back()
@@ -254,7 +275,7 @@ class FileLog:
             os.ftruncate(self._fd, self._end.offset)
         except OSError as error:
             self._shut = (
-                f"{at.why(error, self._path, self._job)} (Half an event was left at its end; "
+                f"{why(error, self._path, self._job)} (Half an event was left at its end; "
                 "it is cut off when the job goes on.)"
             )
 
@@ -263,12 +284,12 @@ class FileLog:
             if os.fstat(self._fd).st_nlink == 0:
                 self._shut = f"{self._path}: the log was deleted while the job was running."
                 raise StoreError(self._shut)
-            at.flush(self._fd)
+            flush(self._fd)
             if not self._named:
-                at.flush_names(self._root, self._job)
+                flush_names(self._root, self._job)
                 self._named = True
         except OSError as error:
-            trouble = at.why(error, self._path, self._job)
+            trouble = why(error, self._path, self._job)
             self._shut = str(trouble)
             raise trouble from error
 
@@ -283,9 +304,9 @@ class FileLog:
             with suppress(PerstackError, IllegalEvent):
                 load_summary(self._root, self._job)
             with suppress(PerstackError, OSError):
-                with at.open_folder(self._root, self._job) as folder:
+                with open_folder(self._root, self._job) as folder:
                     if folder is not None:
-                        os.unlink(at.OWNER, dir_fd=folder.fd)
+                        os.unlink(OWNER, dir_fd=folder.fd)
         finally:
             os.close(fd)
 
@@ -295,14 +316,14 @@ def load_summary(root: Path, job: str) -> Summary | None:
 
     Leaves a cache for the next. Raises CorruptLog, IllegalEvent, StoreError, UserError.
     """
-    path = root / "jobs" / job / at.LOG
-    with at.open_folder(root, job) as folder:
+    path = root / "jobs" / job / LOG
+    with open_folder(root, job) as folder:
         fd = None if folder is None else _open_log(folder, path)
         if folder is None or fd is None:
             return None
         try:
             size = os.fstat(fd).st_size
-            cache = at.read_file(folder, at.HEAD) or b""
+            cache = read_file(folder, HEAD) or b""
             last = os.pread(fd, 128, max(0, size - 128))
             summary = parse_head(cache, job=job, size_bytes=size, last_bytes=last)
             if summary is None:
@@ -312,12 +333,12 @@ def load_summary(root: Path, job: str) -> Summary | None:
                 summary = summary_of(fold(events))
                 if not tail:
                     with suppress(OSError, UserError):
-                        at.replace_file(folder, at.HEAD, render_head(summary, end))
+                        replace_file(folder, HEAD, render_head(summary, end))
             if summary.status in ("completed", "failed", "cancelled"):
                 return summary
-            return summary.written_by(at.owner_of(folder, fd))
+            return summary.written_by(owner_of(folder, fd))
         except OSError as error:
-            raise at.why(error, path) from error
+            raise why(error, path) from error
         finally:
             os.close(fd)
 
@@ -328,7 +349,7 @@ def _written_ns(entry: os.DirEntry[str]) -> int:
         checked_id(entry.name)
         if not entry.is_dir(follow_symlinks=False):
             return -1
-        log = os.stat(f"{entry.path}/{at.LOG}", follow_symlinks=False)
+        log = os.stat(f"{entry.path}/{LOG}", follow_symlinks=False)
     except (UserError, FileNotFoundError):
         return -1
     except PermissionError:  # somebody else's job is in the list all the same
@@ -336,21 +357,21 @@ def _written_ns(entry: os.DirEntry[str]) -> int:
     return log.st_mtime_ns if stat.S_ISREG(log.st_mode) and log.st_size else -1
 
 
-def _open_log(folder: at.Folder, path: Path) -> int | None:
+def _open_log(folder: Folder, path: Path) -> int | None:
     try:
-        return at.open_file(folder, at.LOG, os.O_RDONLY)
+        return open_file(folder, LOG, os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise at.why(error, path) from error
+        raise why(error, path) from error
 
 
 def _read_all(fd: int, job: str, path: Path) -> tuple[list[Event], End, bytes]:
     """All events of a log, the place after them, and its tail, complete or torn."""
     try:
-        data = at.read_from(fd, 0)
+        data = read_from(fd, 0)
     except OSError as error:
-        raise at.why(error, path) from error
+        raise why(error, path) from error
     events, end, tail = events_in(data, End(), job=job, path=str(path))
     whole = event_of_tail(tail, end, job=job, path=str(path)) if tail else None
     if whole is not None:
