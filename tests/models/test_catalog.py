@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
+from importlib import import_module
+from pathlib import Path
 from typing import Any, get_args
 
 import anthropic.resources.messages.messages as sdk
@@ -42,6 +45,16 @@ def test_a_relative_does_not_end_with_its_family():
 def test_a_model_nobody_knows_has_nothing_but_its_name():
     assert traits_of("anthropic", "my-own") == Traits(model="my-own")
     assert traits_of("amazon-bedrock", "x") == Traits(model="x")
+
+
+@pytest.mark.parametrize("provider", SERVED)
+def test_the_reference_names_every_known_model(provider: ProviderName):
+    page = Path(__file__).parents[2] / "docs" / "reference" / "models.md"
+    _, _, rest = page.read_text(encoding="utf-8").partition(f"### {provider}\n")
+    listed = re.findall(r"^\| `(.*?)` \|", rest.partition("### ")[0], re.MULTILINE)
+    rows: tuple[Traits, ...] = import_module(f"perstack.models.known.{provider}").MODELS
+    assert listed == [row.model for row in rows]
+    assert f"Default: `{default_model(provider)}`." in rest.partition("### ")[0]
 
 
 @pytest.mark.parametrize("provider", SERVED)
