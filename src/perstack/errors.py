@@ -194,9 +194,7 @@ class CorruptLog(PerstackError):
 
 def sole(error: BaseException) -> BaseException:
     """The one error inside nested groups; `error` itself if it is no group, or holds several."""
-    while isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        if len(group.exceptions) != 1:
-            break
-        error = group.exceptions[0]
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return sole(group.exceptions[0]) if len(group.exceptions) == 1 else group

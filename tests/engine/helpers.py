@@ -55,7 +55,7 @@ class Heard:
         self.last: Job | None = None
 
     def ears(self) -> Ears:
-        return Ears(past=self._past, fact=self._fact, notice=self._notice)
+        return Ears(past=self._past, fact=self._fact, ready=self._ready, notice=self._notice)
 
     def _past(self, events: Sequence[Event]) -> None:
         self.facts.extend(events)
@@ -64,6 +64,9 @@ class Heard:
         assert self.last is None or self.last == before
         self.facts.append(event)
         self.last = after
+
+    def _ready(self, job: Job) -> None:
+        assert self.last in (None, job)
 
     def _notice(self, job: Job, notice: Notice) -> None:
         self.notices.append(notice)

@@ -14,7 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 LEVELS = ("none", "minimal", "low", "medium", "high")
 
 
-class ReasoningBudget(click.ParamType):
+class ReasoningBudget(click.ParamType[Reasoning]):
     """A named level, or a number of tokens."""
 
     name = "level|tokens"

@@ -21,10 +21,12 @@ from perstack.job import (
     Event,
     Job,
     Notice,
+    Rewound,
     SkillConnected,
     SkillDisconnected,
     Stopped,
     apply,
+    cut,
     fold,
     may_follow,
 )
@@ -41,7 +43,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to do with one job.
 
     job: its id. before: the facts to write before any skill is opened, given the log as it is: that the job
-    starts, or goes on. after: the facts that set it going, given the state then: its root run, words, an answer.
+    starts, or goes on (from an earlier place, if the first is Rewound). after: the facts that set it going, given
+    the state then: its root run, words, an answer.
     """
 
     job: str
@@ -52,12 +55,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Ears(msgspec.Struct, frozen=True, kw_only=True):
     """Who is told what happens, in order and without waiting for an answer.
 
-    past: the events already in the log, before anything else. fact: the state before, what happened, the state
-    after. notice: the state now, and what is shown and not kept.
+    past: the events already in the log (as far as they still count), before anything else. fact: the state before,
+    what happened, the state after. ready: the state in which the work begins. notice: the state now, and what is
+    shown and not kept.
     """
 
     past: Callable[[Sequence[Event]], None]
     fact: Callable[[Job, Event, Job], None]
+    ready: Callable[[Job], None]
     notice: Callable[[Job, Notice], None]
 
 
@@ -77,9 +82,11 @@ async def run_job(
     tells too; the job can be taken up again after either.
     """
     async with store.open(plan.job) as (log, events):
-        stage = _Stage(log, ears, fold(events))
-        ears.past(events)
-        for event in plan.before(events):
+        opening = tuple(plan.before(events))
+        past = cut(events, opening[0].to) if isinstance(opening[0], Rewound) else events
+        stage = _Stage(log, ears, fold(past))
+        ears.past(past)
+        for event in opening:
             await stage.write(event)
         try:
             async with AsyncExitStack() as stack:
@@ -88,6 +95,7 @@ async def run_job(
                 boxes = toolboxes_of(stage.job.lock)
                 for event in plan.after(stage.job):
                     await stage.write(event)
+                ears.ready(stage.job)
                 perform = Performer(stage.job, model, boxes, skills, stage.notify)
                 return await drive(stage.job, log, perform, inbox, stage.heard)
         except Exception as error:

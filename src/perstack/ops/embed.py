@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -34,7 +34,7 @@ from perstack.models import Model
 from perstack.store import Store
 
 from .project import Flags
-from .run import GoOn, Order, carry_out, prepare
+from .run import GoOn, Order, as_demo, carry_out, prepare
 from .telling import telling
 
 JsonEvent = dict[str, Any]
@@ -78,7 +78,7 @@ class Running:
         """Put the job down as it stands; it can be taken up again."""
         self._inbox.say(Stopped(reason="interrupted", what="stopped by the program"))
 
-    def hear(self, told: Iterable[WireEvent]) -> None:
+    def hear(self, told: Sequence[WireEvent]) -> None:
         """What happened, for whoever iterates. The buffer is unbounded: the job never waits for its reader."""
         for event in told:
             self._in.send_nowait(msgspec.to_builtins(event))
@@ -130,7 +130,7 @@ async def run(expert: str, query: str = "", **options: Unpack[Options]) -> Job:
     """
     listener = options.get("listener")
 
-    def hear(told: Iterable[WireEvent]) -> None:
+    def hear(told: Sequence[WireEvent]) -> None:
         if listener is not None:
             for event in told:
                 listener(msgspec.to_builtins(event))
@@ -192,7 +192,7 @@ def _order(expert: str, query: str, options: Options) -> Order:
             answer=options.get("answer", False),
         )
     config, cassette, record = (options.get(name) for name in ("config", "cassette", "record"))
-    return Order(
+    order = Order(
         expert=expert,
         query=query,
         config=None if config is None else str(config),
@@ -210,8 +210,8 @@ def _order(expert: str, query: str, options: Options) -> Order:
         go_on=go_on,
         cassette=None if cassette is None else Path(str(cassette)),
         record=None if record is None else Path(str(record)),
-        demo=options.get("demo", False),
         model=None if isinstance(model, str) else model,
         store=options.get("store"),
         proxy=options.get("proxy"),
     )
+    return as_demo(order) if options.get("demo", False) else order

@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
 from pathlib import Path
+from shutil import copytree
+from tempfile import mkdtemp
 
 import msgspec
 from msgspec.structs import replace
@@ -80,7 +82,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     path of a perstack.toml, None to look for one. workspace: what the Expert works in; its history lies in
     there too. env: the process environment. job: id for a new job. go_on: a job to go on with instead of a new
     one. cassette: file with recorded replies to play instead of asking a model; record: file to record replies
-    to. demo: play the shipped recording. model: replies instead of a provider's (for embedding and tests).
+    to. model: replies instead of a provider's (for embedding and tests).
     """
 
     expert: str
@@ -93,7 +95,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     go_on: GoOn | None = None
     cassette: Path | None = None
     record: Path | None = None
-    demo: bool = False
     model: Model | None = None
     store: Store | None = None
     proxy: str | None = None
@@ -112,8 +113,6 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 async def prepare(order: Order) -> Prepared:
     """Settle what `order` means. Raises UserError and its kin; nothing has been written then."""
-    if order.demo:
-        order = _as_demo(order)
     loaded = load_project(order.config, order.workspace)
     settings = settle(loaded.project if loaded else None, order.flags)
     env = load_env(settings.env_paths, order.env, order.workspace, required=settings.env_required)
@@ -163,14 +162,17 @@ def lock_of(expert: str, loaded: LoadedProject | None) -> Lock:
     return lock
 
 
-def _as_demo(order: Order) -> Order:
+def as_demo(order: Order) -> Order:
+    """`order` as the shipped recording has it, in a fresh copy of the files the recording begins with."""
     demo = demo_of(order.expert)
     if order.query and order.query != demo.query:
         raise UserError(
             f'The demo of "{order.expert}" is a recording and answers only: "{demo.query}". '
             "Leave the query out, or set up a provider and leave out --demo."
         )
-    return replace(order, query=demo.query, cassette=demo.cassette)
+    workspace = Path(mkdtemp(prefix="perstack-demo-"))
+    copytree(demo.workspace, workspace, dirs_exist_ok=True)
+    return replace(order, query=demo.query, cassette=demo.cassette, workspace=workspace.resolve())
 
 
 # A new job ------------------------------------------------------------------------------------------------

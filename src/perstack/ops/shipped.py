@@ -13,19 +13,24 @@ from perstack.errors import UserError
 
 _FOLDER = Path(shipped.__file__).parent
 
-
-class Demo(msgspec.Struct, frozen=True):
-    """A recording to play. query: what the user says in it. cassette: the file with the model's replies."""
-
-    query: str
-    cassette: Path
-
-
-_QUERIES = {
+DEMOS = {
     "tic-tac-toe": "Game start!",
     "fitness-assistant": "I ran for 30 minutes this morning and feel good. What should I train tomorrow?",
     "code-reviewer": "Review the code in this directory.",
 }
+"""What the user says in each demo, by Expert key."""
+
+
+class Demo(msgspec.Struct, frozen=True, kw_only=True):
+    """A recording to play.
+
+    query: what the user says in it. cassette: the file with the model's replies. workspace: the directory whose
+    files the demo begins with.
+    """
+
+    query: str
+    cassette: Path
+    workspace: Path
 
 
 @cache
@@ -37,8 +42,11 @@ def shipped_project() -> Project:
 
 def demo_of(expert: str) -> Demo:
     """The demo of a shipped Expert. Raises UserError if there is none."""
-    cassette = _FOLDER / "demos" / f"{expert}.jsonl"
-    if expert not in _QUERIES or not cassette.exists():
-        known = ", ".join(sorted(_QUERIES))
-        raise UserError(f'There is no demo of "{expert}". There are demos of: {known}.')
-    return Demo(_QUERIES[expert], cassette)
+    if expert not in DEMOS:
+        raise UserError(
+            f'There is no demo of "{expert}". There are demos of: {", ".join(sorted(DEMOS))}.'
+        )
+    folder = _FOLDER / "demos" / expert
+    return Demo(
+        query=DEMOS[expert], cassette=folder / "cassette.jsonl", workspace=folder / "workspace"
+    )

@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from perstack.dialect import Voice, WireEvent, speak, tell_notice
+from perstack.dialect import Voice, WireEvent, speak, take_up, tell_notice, voice_of
 from perstack.engine import Ears
-from perstack.job import Event, Job, Notice, apply, lineage
-from perstack.models import context_window
+from perstack.job import Event, Job, ModelChoice, Notice
+from perstack.models import traits_of
 
-Listener = Callable[[Iterable[WireEvent]], None]
+Listener = Callable[[Sequence[WireEvent]], None]
 """Told each group of events that follow from one fact or notice. Must not block."""
 
 
 def telling(listener: Listener, *, full: bool = False) -> Ears:
     """Ears that pass everything on to `listener`. full: with whole histories in the events."""
-    return _Telling(listener, full).ears()
+    teller = _Teller(listener, full)
+    return Ears(past=teller.past, fact=teller.fact, ready=teller.ready, notice=teller.notice)
 
 
-class _Telling:
+def context_window(model: ModelChoice) -> int | None:
+    """Tokens the model can take in, None if that is not known."""
+    if model.provider in ("cassette", "custom"):
+        return None
+    return traits_of(model.provider, model.model).context_window
+
+
+class _Teller:
     def __init__(self, listener: Listener, full: bool) -> None:
         self._listener = listener
         self._voice = Voice(full=full, window_of=context_window)
 
-    def ears(self) -> Ears:
-        return Ears(past=self._past, fact=self._fact, notice=self._notice)
-
-    def _past(self, events: Sequence[Event]) -> None:
+    def past(self, events: Sequence[Event]) -> None:
         """Brings the voice to where the log stands, and tells nobody."""
-        job = Job()
-        for event in lineage(events):
-            after = apply(job, event)
-            self._voice, _ = speak(self._voice, job, event, after)
-            job = after
+        self._voice = voice_of(events, self._voice)
 
-    def _fact(self, before: Job, event: Event, after: Job) -> None:
-        self._voice, told = speak(self._voice, before, event, after)
-        if told:
-            self._listener(told)
+    def fact(self, before: Job, event: Event, after: Job) -> None:
+        self._pass_on(speak(self._voice, before, event, after))
 
-    def _notice(self, job: Job, notice: Notice) -> None:
-        self._voice, told = tell_notice(self._voice, job, notice)
-        if told:
-            self._listener(told)
+    def ready(self, job: Job) -> None:
+        self._pass_on(take_up(self._voice, job))
+
+    def notice(self, job: Job, notice: Notice) -> None:
+        self._pass_on(tell_notice(self._voice, job, notice))
+
+    def _pass_on(self, told: tuple[Voice, list[WireEvent]]) -> None:
+        self._voice, events = told
+        if events:
+            self._listener(events)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,10 +17,9 @@ import msgspec
 from perstack.definition import ProviderName, Reasoning, RuntimeName
 from perstack.dialect import WireEvent
 from perstack.engine import Ears, Inbox
-from perstack.errors import UserError
 from perstack.job import Job, Stopped
 from perstack.ops.project import Flags
-from perstack.ops.run import GoOn, Order, Prepared, carry_out, prepare
+from perstack.ops.run import GoOn, Order, Prepared, as_demo, carry_out, prepare
 from perstack.ops.telling import telling
 
 from ..exits import exit_of
@@ -138,9 +137,15 @@ def run(
         go_on=GoOn(job=continue_job, checkpoint=resume_from, answer=answer) if goes_on else None,
         cassette=cassette,
         record=record,
-        demo=demo,
         proxy=os.environ.get("PERSTACK_PROXY_URL") or None,
     )
+    if demo:
+        order = as_demo(order)
+        click.echo(
+            "This is a demo: the model's words are recorded and no model is asked. "
+            f"It works in {order.workspace}",
+            err=True,
+        )
     job = anyio.run(_run, order, output == "text", full_events)
     return exit_of(job)
 
@@ -149,27 +154,33 @@ async def _run(order: Order, as_text: bool, full: bool) -> Job:
     prepared = await prepare(order)
     for warning in prepared.warnings:
         click.echo(f"warning: {warning}", err=True)
-    if order.demo:
-        click.echo("This is a demo: the model's words are recorded, no model is asked.", err=True)
     inbox = Inbox()
+
+    def lost(error: OSError) -> None:
+        """Nobody reads stdout any more: the job is put down, and whatever else is written goes nowhere."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"error: stdout cannot be written: {error.strerror}.", err=True)
+        inbox.say(Stopped(reason="interrupted", what="stdout was closed"))
+
     if as_text:
         from ..live import live_account
 
-        with live_account(sys.stdout) as ears:
+        with live_account(sys.stdout, lost) as ears:
             job = await _carry_out(prepared, inbox, ears)
     else:
-        lines = _Lines(sys.stdout.buffer, inbox)
+        lines = _Lines(sys.stdout.buffer, lost)
         job = await _carry_out(prepared, inbox, telling(lines.write, full=full))
     _say_how_to_go_on(job)
     return job
 
 
 async def _carry_out(prepared: Prepared, inbox: Inbox, ears: Ears) -> Job:
+    jobs: list[Job] = []
     async with anyio.create_task_group() as tasks:
         await tasks.start(_stop_on_signals, inbox)
-        job = await carry_out(prepared, inbox, ears)
+        jobs.append(await carry_out(prepared, inbox, ears))
         tasks.cancel_scope.cancel()
-    return job
+    return jobs[0]
 
 
 async def _stop_on_signals(
@@ -184,15 +195,15 @@ async def _stop_on_signals(
 
 
 class _Lines:
-    """Writes events to stdout, one JSON object a line; stops the job when nobody reads any more."""
+    """Writes events to stdout, one JSON object a line."""
 
-    def __init__(self, out: BinaryIO, inbox: Inbox) -> None:
+    def __init__(self, out: BinaryIO, on_lost: Callable[[OSError], None]) -> None:
         self._out = out
-        self._inbox = inbox
+        self._on_lost = on_lost
         self._encoder = msgspec.json.Encoder()
         self._lost = False
 
-    def write(self, told: Iterable[WireEvent]) -> None:
+    def write(self, told: Sequence[WireEvent]) -> None:
         if self._lost:
             return
         try:
@@ -200,9 +211,7 @@ class _Lines:
             self._out.flush()
         except OSError as error:
             self._lost = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
-            click.echo(f"error: stdout cannot be written: {error.strerror}.", err=True)
-            self._inbox.say(Stopped(reason="interrupted", what="stdout lost"))
+            self._on_lost(error)
 
 
 def _say_how_to_go_on(job: Job) -> None:
@@ -226,6 +235,3 @@ def _say_how_to_go_on(job: Job) -> None:
     elif job.done is not None and job.done.outcome != "completed":
         click.echo(f"error: {job.done.text}", err=True)
         click.echo(f"The job is kept. Go on with: {go_on} <query>", err=True)
-
-
-__all__ = ["UserError", "run"]
