@@ -262,7 +262,9 @@ def _reason(error: BaseException) -> str:
         inner = inner.__cause__
     if isinstance(inner, BaseExceptionGroup):
         return "; ".join({_reason(one) for one in inner.exceptions})  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType, reportUnknownMemberType]  # what is in the group is any error
-    if isinstance(inner, OSError) and inner.errno and not isinstance(inner, socket.gaierror):
+    if isinstance(inner, socket.gaierror):
+        return inner.strerror or "the name is not known"
+    if isinstance(inner, OSError) and inner.errno:
         return os.strerror(inner.errno)
     return str(inner) or type(inner).__name__
 
