@@ -16,6 +16,7 @@ Work = Literal["nothing", "steps", "delegates", "jobs"]
 
 PROJECT = """
 model = "claude-sonnet-5"
+maxSteps = 1000
 
 [provider]
 providerName = "anthropic"
@@ -24,7 +25,6 @@ providerName = "anthropic"
 description = "Reads a note, or has it read"
 instruction = "You are a careful worker. Use the tools you are given, then say that you are done."
 delegates = ["worker"]
-maxSteps = 1000
 
 [experts.worker]
 description = "Does a part of the work"

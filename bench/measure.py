@@ -1,20 +1,22 @@
-"""One program run once: how long, how much processor, how much memory, how many bytes."""
+"""One program, run once: how long, how much processor, how much memory, how many bytes."""
 
 from __future__ import annotations
 
+import json
 import os
-import select
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import IO, TypedDict
 
 from tests.fakes.modelserver import ModelServer, script_named
 
+LAUNCHER = Path(__file__).parent / "launch.py"
 NOTE = "A short note.\n"
 
 
@@ -82,30 +84,27 @@ def run(
         surroundings = surroundings_for(folder) | {
             name: value.replace("{url}", server.url) for name, value in env.items()
         }
-        started_s = time.perf_counter()
-        process = subprocess.Popen(
+        took = launched(
             [part.replace("{url}", server.url) for part in command],
-            cwd=folder,
-            env=surroundings,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
+            folder,
+            surroundings,
+            out,
+            err,
+            timeout_s,
         )
-        usage = waited(process, timeout_s)
-        wall_s = time.perf_counter() - started_s
-        if process.returncode or server.serial != expect:
+        if took["code"] != 0 or server.serial != expect:
             err.seek(0)
             out.seek(0)
             told = (err.read() or out.read()).decode(errors="replace").strip()[-2_000:]
-            last = told.splitlines()[-1:]
-            what = f"exit code {process.returncode}, {server.serial} of {expect} requests"
-            raise Broken(f"{what}: {''.join(last)}", told)
+            last = "".join(told.splitlines()[-1:])
+            ended = "not finished in time" if took["code"] is None else f"exit code {took['code']}"
+            raise Broken(f"{ended}, {server.serial} of {expect} requests: {last}", told)
         asked = server.requests
         return Run(
-            wall_s=wall_s,
-            cpu_s=usage.ru_utime + usage.ru_stime,
-            rss_mb=usage.ru_maxrss / 1024,
-            start_s=server.first_s - started_s if expect else wall_s,
+            wall_s=took["wall_s"],
+            cpu_s=took["cpu_s"],
+            rss_mb=took["rss_mb"],
+            start_s=server.first_s - took["started_s"] if expect else took["wall_s"],
             stored_bytes=size_of(place) - before,
             stdout_bytes=out.seek(0, os.SEEK_END),
             requests=server.serial,
@@ -113,18 +112,41 @@ def run(
         )
 
 
-def waited(process: subprocess.Popen[bytes], timeout_s: float) -> os.struct_rusage:
-    """The resources `process` used, it and its children, when it has ended."""
-    handle = os.pidfd_open(process.pid)
-    ready, _, _ = select.select([handle], [], [], timeout_s)
-    os.close(handle)
-    if not ready:
-        process.kill()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if not ready:
-        raise Broken(f"not finished after {timeout_s:g} s")
-    return usage
+class Took(TypedDict):
+    """What `launch.py` tells. code: None if it was not finished in time."""
+
+    started_s: float
+    wall_s: float
+    cpu_s: float
+    rss_mb: float
+    code: int | None
+
+
+def launched(
+    command: Sequence[str],
+    folder: str,
+    env: dict[str, str],
+    out: IO[bytes],
+    err: IO[bytes],
+    timeout_s: float,
+) -> Took:
+    """Run `command` through `launch.py`; its clock is ours."""
+    reading, writing = os.pipe()
+    launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(writing), str(timeout_s), *command]
+    with os.fdopen(reading, "rb") as answer:
+        process = subprocess.Popen(
+            launcher,
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            pass_fds=(writing,),
+        )
+        os.close(writing)
+        told = answer.read()
+        process.wait()
+    return json.loads(told)
 
 
 def surroundings_for(folder: str) -> dict[str, str]:

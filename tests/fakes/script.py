@@ -139,7 +139,7 @@ def steps(
     def script(seen: Seen) -> Turn:
         if seen.replies < count:
             return call
-        return ending_call if "final_answer" in seen.tools else end
+        return ending_call if b'"final_answer"' in seen.raw else end
 
     return script
 
