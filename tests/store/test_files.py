@@ -19,6 +19,9 @@ from .facts import ended, spoken, started, step, written
 pytestmark = pytest.mark.anyio
 
 
+one_backend = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # long, and not about tasks
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "perstack"
@@ -39,6 +42,7 @@ async def _log(store: FileStore, root: Path, job: str = "a") -> tuple[Path, byte
 # --- the end of the log -------------------------------------------------------------------------------------
 
 
+@one_backend
 async def test_a_log_cut_anywhere_holds_what_was_whole_and_goes_on(store: FileStore, root: Path):
     path, data = await _log(store, root)
     whole = await store.read("a")
@@ -113,6 +117,7 @@ async def test_a_follower_is_told_that_the_log_is_gone(store: FileStore, root: P
 # --- changed bytes ------------------------------------------------------------------------------------------
 
 
+@one_backend
 @pytest.mark.parametrize("torn", [False, True], ids=["whole", "with a torn end"])
 async def test_every_changed_byte_is_found_and_placed(store: FileStore, root: Path, torn: bool):
     path, data = await _log(store, root)
@@ -394,6 +399,7 @@ async def test_a_cache_that_is_a_link_is_neither_read_nor_written_through(
     assert precious.read_text() == "mine"
 
 
+@one_backend
 async def test_a_thousand_jobs_are_listed_in_order(store: FileStore, root: Path):
     await written(store, "first", (*started("first"), *ended()))
     folder = root / "jobs" / "first"

@@ -26,7 +26,7 @@ async def _reopened(root: Path, job: str) -> tuple[Event, ...]:
 
 @pytest.mark.parametrize(
     ("size", "every"),
-    [(0, 0), (900, 7), (100_000, 0), (1_000_000, 0)],
+    [(0, 0), (900, 7), (100_000, 0), (400_000, 0)],
     ids=["small", "some synced", "large", "huge"],
 )
 def test_a_killed_writer_loses_nothing_that_was_acknowledged(tmp_path: Path, size: int, every: int):
@@ -35,7 +35,7 @@ def test_a_killed_writer_loses_nothing_that_was_acknowledged(tmp_path: Path, siz
     with worlds.world("writers", root) as process:
         out = worlds.lines_of(process)
         before = 0
-        for trial in range(60):
+        for trial in range(50):
             job = f"job{trial // 5}"  # each job is killed five times, and goes on
             before = before if trial % 5 else 0
             worlds.tell(process, f"{job} {size} {every}")
