@@ -297,7 +297,8 @@ def test_the_first_word_is_a_users():
         ("gemini-3.6-flash", "none", {"thinkingLevel": "MINIMAL"}),
         ("gemini-3.6-flash", 4000, {"thinkingLevel": "MEDIUM", "includeThoughts": True}),
         ("gemini-3-pro-preview", "medium", {"thinkingLevel": "HIGH", "includeThoughts": True}),
-        ("gemma-4-31b-it", "high", None),
+        ("gemini-5-xenon", "high", {"thinkingLevel": "HIGH", "includeThoughts": True}),
+        ("gemini-5-xenon", "none", None),
     ],
 )
 def test_a_budget_is_said_as_the_model_wants_it(model: str, reasoning: Any, thinking: Any):

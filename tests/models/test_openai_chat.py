@@ -394,3 +394,37 @@ def test_a_conversation_is_sent_the_same_as_it_grows():
         )
         asked = Request(model="deepseek-flash", instruction="Be.", history=history)
         assert CHAT.encode(asked, row, pieces) == CHAT.encode(asked, row, Pieces())
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "field"),
+    [
+        ("deepseek", "deepseek-flash", "reasoning_content"),
+        ("deepseek", "deepseek-v9", "reasoning_content"),
+        ("ollama", "gpt-oss:20b", "reasoning"),
+        ("ollama", "somebody/thinker:7b", "reasoning"),
+        ("ollama", "gemma3:4b", None),
+        ("openai", "gpt-5", None),
+    ],
+)
+def test_thoughts_go_back_to_who_wrote_them(provider: Any, model: str, field: str | None):
+    own = ExpertMessage(
+        thoughts=(Thought(text="Hm."),), texts=(Text(text="4"),), model=f"{provider}/{model}"
+    )
+    foreign = ExpertMessage(
+        thoughts=(Thought(text="Ho."),), texts=(Text(text="5"),), model="anthropic/claude"
+    )
+    history = History([said("hi"), own, said("and?"), foreign, said("so?")])
+    asked = Request(model=model, instruction="", history=history)
+    messages = json.loads(CHAT.encode(asked, traits_of(provider, model), Pieces()))["messages"]
+    thoughts = {"reasoning", "reasoning_content"}
+    assert {name: messages[1][name] for name in thoughts & messages[1].keys()} == (
+        {field: "Hm."} if field else {}
+    )
+    assert not thoughts & messages[3].keys()
+
+
+def test_a_wish_is_told_even_to_a_model_that_is_not_listed():
+    asked = Request(model="x", instruction="", history=History([said("hi")]), reasoning="minimal")
+    body = json.loads(CHAT.encode(asked, traits_of("ollama", "x"), Pieces()))
+    assert body["reasoning_effort"] == "low"

@@ -83,7 +83,12 @@ def delta(kind: str, place: int, text: str) -> Event:
 
 
 def item(place: int, whole: dict[str, Any], *between: Event) -> list[Event]:
-    empty = whole | {"content": [], "summary": [], "arguments": "", "status": "in_progress"}
+    empty: dict[str, Any] = whole | {
+        "content": [],
+        "summary": [],
+        "arguments": "",
+        "status": "in_progress",
+    }
     return [
         event("output_item.added", output_index=place, item=empty),
         *between,
@@ -325,6 +330,8 @@ def test_azure_reads_its_own_thoughts():
         ("o3", "none", None),
         ("gpt-4.1", "high", None),
         ("gpt-5-2025-08-07", "high", "high"),
+        ("gpt-7", "minimal", "low"),
+        ("gpt-7", "none", None),
     ],
 )
 def test_a_budget_becomes_the_nearest_word_the_model_knows(

@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 from perstack.definition import Reasoning
 
+from .wire import ReasoningStyle, Traits
+
 SCALE = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Every effort word any provider has, least first."""
 
@@ -19,6 +21,12 @@ def level_of(reasoning: Reasoning) -> str:
     if reasoning <= 0:
         return "none"
     return "low" if reasoning <= 2048 else "medium" if reasoning <= 5000 else "high"
+
+
+def style_of(reasoning: Reasoning, traits: Traits, newest: ReasoningStyle) -> ReasoningStyle:
+    """How a model is told of `reasoning`. One that is not listed gets a wish as the newest models want it."""
+    unlisted = traits.reasoning == "none" and traits.context_window is None
+    return newest if unlisted and level_of(reasoning) != "none" else traits.reasoning
 
 
 def effort_for(reasoning: Reasoning, accepted: Collection[str]) -> str | None:

@@ -42,12 +42,12 @@ from perstack.job import (
 from ..history import written_by
 from ..model import Delta, Finish, Reply, Request, ToolSpec
 from .calls import UNNAMED, own_names, safe_name, with_ids
-from .effort import effort_for, level_of
+from .effort import effort_for, level_of, style_of
 from .loose import count, event_of, obj, objs, text, truncated
 from .media import in_words
 from .rows import rows_of
 from .url import versioned
-from .wire import Pieces, Traits, excerpt, failed, merged
+from .wire import Pieces, ReasoningStyle, Traits, excerpt, failed, merged
 
 TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 
@@ -82,14 +82,15 @@ class Gemini:
         body: dict[str, Json] = {}
         if request.instruction:
             body["systemInstruction"] = {"parts": [{"text": request.instruction}]}
-        if thinking := _thinking(request.reasoning, traits):
+        style = style_of(request.reasoning, traits, "level")
+        if thinking := _thinking(request.reasoning, traits, style):
             body["generationConfig"] = {"thinkingConfig": thinking}
         members = [_encode(body)[1:-1]] if body else []
         if request.tools:
             members.append(b'"tools":' + pieces.tools(request.tools, _tools))
             if request.concluding:  # and the cached beginning stays what it was
                 members.append(b'"toolConfig":{"functionCallingConfig":{"mode":"NONE"}}')
-        nested = traits.reasoning == "level"
+        nested = style == "level"
         encode = partial(_message, reader=self.provider, nested=nested)
         contents = rows_of(pieces, request.history, encode, _close, nested)
         if contents and contents[0].startswith(b'{"role":"model"'):
@@ -113,9 +114,9 @@ class Gemini:
 GEMINI = Gemini("google")
 
 
-def _thinking(reasoning: Reasoning, traits: Traits) -> dict[str, Json]:
+def _thinking(reasoning: Reasoning, traits: Traits, style: ReasoningStyle) -> dict[str, Json]:
     off = level_of(reasoning) == "none"
-    match traits.reasoning:
+    match style:
         case "budget" if off:
             return {} if traits.always_thinks else {"thinkingBudget": 0}
         case "budget":

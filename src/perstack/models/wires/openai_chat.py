@@ -2,7 +2,7 @@
 
 Two manners of thinking are told apart by the model's traits. "switch" is DeepSeek's: `thinking` turns it
 on and off, and the thoughts of a turn that called tools must come back as `reasoning_content`. "effort" is
-Ollama's: one word, and the thoughts come back as `reasoning`. Thoughts another provider wrote stay out.
+one word, and Ollama's thoughts come back as `reasoning`. Thoughts another provider wrote stay out.
 
 These providers take text and images. Files become their text, or a note that there was one.
 """
@@ -30,7 +30,7 @@ from perstack.job import (
 from ..model import Delta, Finish, Reply, Request, ToolSpec
 from . import openai
 from .calls import call_of, own_names, parse_arguments, result_text, safe_name, with_ids
-from .effort import effort_for, level_of
+from .effort import effort_for, level_of, style_of
 from .loose import count, event_of, obj, objs, text, truncated
 from .media import data_url, in_words
 from .rows import rows_of
@@ -47,11 +47,12 @@ class OpenAIChat:
         return openai.credentials(access)
 
     def encode(self, request: Request, traits: Traits, pieces: Pieces) -> bytes:
+        style = style_of(request.reasoning, traits, "effort")
         body: dict[str, Json] = {
             "model": request.model,
             "stream": True,
             "stream_options": {"include_usage": True},
-            **_thinking(request, traits),
+            **_thinking(request, traits, style),
         }
         # To conclude, a model gets no tools: not all of these servers can be told not to use them.
         tools = b""
@@ -60,8 +61,9 @@ class OpenAIChat:
         messages: list[bytes] = []
         if request.instruction:
             messages.append(openai.encode({"role": "system", "content": request.instruction}))
-        style = traits.reasoning
-        messages += rows_of(pieces, request.history, partial(_message, style=style), _close, style)
+        readers = _readers(traits)
+        encode = partial(_message, readers=readers)
+        messages += rows_of(pieces, request.history, encode, _close, readers)
         return b"".join(
             (openai.encode(body)[:-1], tools, b',"messages":[', b",".join(messages), b"]}")
         )
@@ -92,17 +94,32 @@ def _tools(tools: tuple[ToolSpec, ...]) -> bytes:
     )
 
 
-def _thinking(request: Request, traits: Traits) -> dict[str, Json]:
-    if traits.reasoning == "switch":
+def _thinking(request: Request, traits: Traits, style: ReasoningStyle) -> dict[str, Json]:
+    if style == "switch":
         if level_of(request.reasoning) == "none":
             return {} if traits.always_thinks else {"thinking": {"type": "disabled"}}
         body: dict[str, Json] = {"thinking": {"type": "enabled"}}
         if traits.efforts and (word := effort_for(request.reasoning, traits.efforts)):
             body["reasoning_effort"] = word
         return body
-    if traits.reasoning == "effort" and (word := effort_for(request.reasoning, traits.efforts)):
+    if style == "effort" and (word := effort_for(request.reasoning, traits.efforts)):
         return {"reasoning_effort": word}
     return {}
+
+
+_FIELDS = {"deepseek": "reasoning_content", "ollama": "reasoning"}
+"""Where the thoughts that a provider wrote go back."""
+
+
+def _readers(traits: Traits) -> tuple[str, ...]:
+    """The providers whose thoughts this model is sent; of one that is not listed we know only its messages."""
+    match traits.reasoning:
+        case "switch":
+            return ("deepseek",)
+        case "effort":
+            return ("ollama",)
+        case _:
+            return tuple(_FIELDS) if traits.context_window is None else ()
 
 
 def _close(results: list[bytes], shown: list[bytes]) -> Iterator[bytes]:
@@ -111,7 +128,7 @@ def _close(results: list[bytes], shown: list[bytes]) -> Iterator[bytes]:
         yield b'{"role":"user","content":[' + b",".join(shown) + b"]}"
 
 
-def _message(message: Message, style: ReasoningStyle) -> bytes:
+def _message(message: Message, readers: tuple[str, ...]) -> bytes:
     match message:
         case UserMessage(parts=(Text() as only,)):
             return openai.encode({"role": "user", "content": only.text})
@@ -120,12 +137,12 @@ def _message(message: Message, style: ReasoningStyle) -> bytes:
                 {"role": "user", "content": [_part(part) for part in message.parts]}
             )
         case ExpertMessage():
-            return _expert(message, style)
+            return _expert(message, readers)
         case ToolMessage():
             return _result(message)
 
 
-def _expert(message: ExpertMessage, style: ReasoningStyle) -> bytes:
+def _expert(message: ExpertMessage, readers: tuple[str, ...]) -> bytes:
     body: dict[str, Json] = {"role": "assistant", "content": message.text or None}
     if message.calls:
         body["tool_calls"] = [
@@ -139,19 +156,19 @@ def _expert(message: ExpertMessage, style: ReasoningStyle) -> bytes:
             }
             for call in message.calls
         ]
-    body |= _thoughts(message, style)
+    body |= _thoughts(message, readers)
     return openai.encode(body)
 
 
-def _thoughts(message: ExpertMessage, style: ReasoningStyle) -> dict[str, str]:
+def _thoughts(message: ExpertMessage, readers: tuple[str, ...]) -> dict[str, str]:
     author = message.model.partition("/")[0]
-    thoughts = "\n\n".join(thought.text for thought in message.thoughts if thought.text)
-    if style == "switch":
-        if author != "deepseek":
-            thoughts = ""
-        # DeepSeek refuses a turn with calls that lacks the field, even if no thought was shown.
+    thoughts = ""
+    if author in readers:
+        thoughts = "\n\n".join(thought.text for thought in message.thoughts if thought.text)
+    # DeepSeek refuses a turn with calls that lacks the field, even if another provider made them.
+    if readers == ("deepseek",) or (author == "deepseek" and author in readers):
         return {"reasoning_content": thoughts} if thoughts or message.calls else {}
-    return {"reasoning": thoughts} if style == "effort" and author == "ollama" and thoughts else {}
+    return {_FIELDS[author]: thoughts} if thoughts else {}
 
 
 def _result(message: ToolMessage) -> bytes:

@@ -34,7 +34,7 @@ from ..history import written_by
 from ..model import Delta, Finish, Reply, Request, ToolSpec
 from . import openai
 from .calls import call_of, own_names, result_text, safe_name, with_ids
-from .effort import effort_for
+from .effort import effort_for, style_of
 from .loose import count, event_of, obj, objs, text, truncated
 from .media import data_url, in_words
 from .rows import rows_of
@@ -57,7 +57,7 @@ class OpenAIResponses:
         body: dict[str, Json] = {"model": request.model, "stream": True, "store": False}
         if request.instruction:
             body["instructions"] = request.instruction
-        reasons = traits.reasoning == "effort"
+        reasons = style_of(request.reasoning, traits, "effort") == "effort"
         if reasons:
             body["include"] = ["reasoning.encrypted_content"]
             if word := effort_for(request.reasoning, traits.efforts):
