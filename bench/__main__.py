@@ -12,9 +12,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 from .entries import FIELD, HERE, Entry
 from .figures import table_of_aims
+from .page import page_of
 from .report import Bench, Plan
 
 LIBRARIES = {
@@ -49,7 +51,7 @@ def plan_of(given: argparse.Namespace) -> Plan:
     )
 
 
-def conditions(entries: tuple[Entry, ...]) -> dict[str, object]:
+def conditions(entries: tuple[Entry, ...]) -> dict[str, Any]:
     """Where and with what it was measured."""
     folders = [*sys.path, *(str(entry.folder) for entry in entries if entry.needs)]
     found = {
@@ -79,18 +81,20 @@ def main() -> int:
         "--all", action="store_true", help="the peers at a thousand jobs too: half an hour"
     )
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder for the results")
+    parser.add_argument("--page", type=Path, help="write the page for the documentation there")
     given = parser.parse_args()
     plan = plan_of(given)
     bench = Bench(plan)
     bench.measure()
     for figure in bench.figures:
-        print(figure.table())
-    if bench.aims and not given.quick:
-        print(table_of_aims(bench.aims))
+        print(figure)
+    if not given.quick:
+        print(f"**What we aim at**\n\n{table_of_aims(bench.aims)}")
     for note in bench.notes:
         print(f"- {note}")
+    where = conditions(plan.entries)
     result = {
-        **conditions(plan.entries),
+        **where,
         "figures": [asdict(figure) for figure in bench.figures],
         "aims": [asdict(aim) | {"met": aim.met} for aim in bench.aims],
         "notes": bench.notes,
@@ -99,6 +103,8 @@ def main() -> int:
     path = given.out / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"\n{path}")
+    if given.page:
+        given.page.write_text(page_of(bench.figures, bench.aims, where), encoding="utf-8")
     return 1 if bench.broken else 0
 
 

@@ -46,6 +46,7 @@ class Row:
 class Figure:
     """One thing measured of several programs. base: the program the ratios are to, "" for no ratios."""
 
+    id: str
     title: str
     unit: str
     base: str
@@ -53,7 +54,13 @@ class Figure:
 
     @classmethod
     def of(
-        cls, title: str, unit: str, values: Mapping[str, Sequence[float]], *, base: str = ""
+        cls,
+        id: str,
+        title: str,
+        unit: str,
+        values: Mapping[str, Sequence[float]],
+        *,
+        base: str = "",
     ) -> Figure:
         """values: of each program, one for each round."""
         beside = values.get(base, ())
@@ -64,44 +71,43 @@ class Figure:
             ratios = [mine / other for mine, other in zip(own, beside, strict=False) if other > 0]
             ratio = Spread.of(ratios) if ratios and program != base else None
             rows.append(Row(program=program, value=Spread.of(own), ratio=ratio))
-        return cls(title=title, unit=unit, base=base if beside else "", rows=tuple(rows))
+        return cls(id=id, title=title, unit=unit, base=base if beside else "", rows=tuple(rows))
 
     def row(self, program: str) -> Row | None:
         return next((row for row in self.rows if row.program == program), None)
 
-    def table(self) -> str:
-        """As a Markdown table, the smallest first."""
+    def __str__(self) -> str:
+        """As a titled Markdown table, the smallest first."""
         head = ["program", self.unit, *([f"x {self.base}"] if self.base else [])]
-        lines = [f"**{self.title}**", "", told(head), "|---" * len(head) + "|"]
-        for row in sorted(self.rows, key=lambda row: row.value.median):
-            cells = [row.program, str(row.value)]
-            if self.base:
-                cells.append(str(row.ratio or ""))
-            lines.append(told(cells))
-        return "\n".join([*lines, ""])
+        rows = [
+            [row.program, str(row.value), *([str(row.ratio or "")] if self.base else [])]
+            for row in sorted(self.rows, key=lambda row: row.value.median)
+        ]
+        return f"**{self.title}**\n\n{table(head, rows)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aim:
-    """What we aim at: `value` is to be no more than `limit`."""
+    """What we aim at: the median of `value` is to be no more than `limit`."""
 
     what: str
-    value: float
+    value: Spread
     limit: float
 
     @property
     def met(self) -> bool:
-        return self.value <= self.limit
+        return self.value.median <= self.limit
 
 
 def table_of_aims(aims: Iterable[Aim]) -> str:
-    lines = ["**What we aim at**", "", told(["", "measured", "aim", ""]), "|---|---|---|---|"]
-    lines += (
-        told([aim.what, short(aim.value), f"≤ {short(aim.limit)}", "met" if aim.met else "missed"])
+    rows = [
+        (aim.what, str(aim.value), f"at most {short(aim.limit)}", "met" if aim.met else "missed")
         for aim in aims
-    )
-    return "\n".join([*lines, ""])
+    ]
+    return table(("what", "measured", "aim", ""), rows)
 
 
-def told(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -109,22 +109,22 @@ class Bench:
 
     def _add(
         self,
+        id: str,
         title: str,
         unit: str,
         values: Mapping[str, Sequence[float]],
         base: str = "",
+        *,
         aim: float | None = None,
         aim_ratio: float | None = None,
     ) -> None:
-        figure = Figure.of(title, unit, values, base=base)
+        figure = Figure.of(id, title, unit, values, base=base)
         self.figures.append(figure)
         ours = figure.row(PERSTACK)
         if ours and aim is not None:
-            self.aims.append(Aim(what=f"{title}, {unit}", value=ours.value.median, limit=aim))
+            self.aims.append(Aim(what=f"{title}, {unit}", value=ours.value, limit=aim))
         if ours and ours.ratio and aim_ratio is not None:
-            self.aims.append(
-                Aim(what=f"{title}, x {base}", value=ours.ratio.median, limit=aim_ratio)
-            )
+            self.aims.append(Aim(what=f"{title}, x {base}", value=ours.ratio, limit=aim_ratio))
 
     def _one_agent(self) -> None:
         bare = self._rounds("nothing", "says:", expect=0)
@@ -132,66 +132,49 @@ class Bench:
             count: self._rounds("steps", f"steps:{count}", expect=count + 1, alone=True)
             for count in self.plan.steps
         }
-        few, most = self.plan.steps[0], self.plan.steps[-1]
+        few, middle, most = self.plan.steps[0], self.plan.steps[-2], self.plan.steps[-1]
+        start = _each({**bare, **by_steps[few]}, lambda run: 1_000 * run.start_s)
         self._add(
-            "Process start to first model request",
-            "ms",
-            {
-                name: [1_000 * run.start_s for run in runs]
-                for name, runs in (*bare.items(), *by_steps[few].items())
-            },
-            base=BARE.name,
-            aim_ratio=20,
+            "start", "Process start to first model request", "ms", start, BARE.name, aim_ratio=20
         )
         for count, rounds in by_steps.items():
             title = f"One agent, {count} steps: its own time per step"
-            self._add(title, "ms", _each(rounds, lambda run: run.step_ms), FLOOR.name, aim_ratio=8)
-        last = _each(by_steps[most], lambda run: run.last_steps_ms)
+            own = _each(rounds, _step_ms)
+            self._add(f"step:{count}", title, "ms", own, FLOOR.name, aim_ratio=8)
+        title = f"One agent, {most} steps: its own time in the last tenth of them"
         self._add(
-            f"One agent, {most} steps: its own time in the last tenth of them",
-            "ms",
-            last,
-            FLOOR.name,
+            "last", title, "ms", _each(by_steps[most], lambda run: run.last_steps_ms), FLOOR.name
         )
-        rss = _each(by_steps[most], lambda run: run.rss_mb)
-        self._add(f"One agent, {most} steps: memory", "MB", rss, FLOOR.name)
-        sizes: tuple[tuple[str, Callable[[Run], float]], ...] = (
-            ("stored", lambda run: run.stored_bytes),
-            ("on stdout", lambda run: run.stdout_bytes),
-        )
-        for where, size in sizes:
+        title = f"One agent, {most} steps: memory"
+        self._add("memory", title, "MB", _each(by_steps[most], lambda run: run.rss_mb), FLOOR.name)
+        for where, size in (("stored", _stored), ("stdout", _told)):
             for count, rounds in by_steps.items():
-                values = _each(rounds, lambda run, size=size: size(run) / run.requests)
-                kept = {name: own for name, own in values.items() if name in (PERSTACK, FLOOR.name)}
-                self._add(
-                    f"One agent, {count} steps: bytes {where} per step", "bytes", kept, FLOOR.name
-                )
-        grown: tuple[tuple[str, Callable[[Run], float]], ...] = (
-            ("its own time", lambda run: run.step_ms),
-            *(
-                (f"bytes {where}", lambda run, size=size: size(run) / run.requests)
-                for where, size in sizes
-            ),
+                ours = {PERSTACK: rounds[PERSTACK]} if PERSTACK in rounds else {}
+                title = f"One agent, {count} steps: bytes per step, {where}"
+                self._add(f"{where}:{count}", title, "bytes", _each(ours, size))
+        against = f"per step, {most} steps against {middle}"
+        self._add(
+            "growth:time",
+            f"One agent, growth of its own time {against}",
+            "x",
+            _growth(by_steps[most], by_steps[middle], _step_ms),
+            aim=1.15,
         )
-        for what, value in grown:
-            for middle in self.plan.steps[-2:-1]:
-                growth = {
-                    name: [
-                        value(long) / value(short) if value(short) else 1.0
-                        for long, short in zip(runs, by_steps[middle].get(name, ()), strict=False)
-                    ]
-                    for name, runs in by_steps[most].items()
-                    if what == "its own time" or name in (PERSTACK, FLOOR.name)
-                }
-                title = f"One agent, growth of {what} per step, {most} steps against {middle}"
-                self._add(title, "x", growth, aim=1.15)
+        for where, size in (("stored", _stored), ("stdout", _told)):
+            growth = _growth(by_steps[most], by_steps[middle], size)
+            ours = {name: own for name, own in growth.items() if name == PERSTACK}
+            title = f"One agent, growth of bytes {against}, {where}"
+            self._add(f"growth:{where}", title, "x", ours, aim=1.15)
 
     def _delegates(self) -> None:
         count = self.plan.delegates
         rounds = self._rounds("delegates", f"delegates:{count}:3", expect=2 + 4 * count)
         title = f"{count} delegates at once, 3 steps each"
-        self._add(f"{title}: wall", "s", _each(rounds, lambda run: run.wall_s), FLOOR.name)
-        self._add(f"{title}: processor", "s", _each(rounds, lambda run: run.cpu_s), FLOOR.name)
+        for id, unit, what, value in (
+            ("wall", "s", "wall", _wall),
+            ("cpu", "s", "processor", _cpu),
+        ):
+            self._add(f"delegates:{id}", f"{title}: {what}", unit, _each(rounds, value), FLOOR.name)
 
     def _jobs(self, count: int) -> None:
         rounds = self._rounds(
@@ -204,12 +187,47 @@ class Bench:
         )
         title = f"{count:,} jobs of 5 steps in one process, the model answering after 250 ms"
         many = count >= 1_000
-        wall = _each(rounds, lambda run: run.wall_s)
-        self._add(f"{title}: wall", "s", wall, AIOHTTP.name, aim_ratio=2.5 if many else None)
-        self._add(f"{title}: processor", "s", _each(rounds, lambda run: run.cpu_s), AIOHTTP.name)
-        rss = _each(rounds, lambda run: run.rss_mb)
-        self._add(f"{title}: memory", "MB", rss, AIOHTTP.name, aim=250 if many else None)
+        wall, cpu = _each(rounds, _wall), _each(rounds, _cpu)
+        memory = _each(rounds, lambda run: run.rss_mb)
+        limit = 2.5 if many else None
+        self._add(f"jobs:{count}:wall", f"{title}: wall", "s", wall, AIOHTTP.name, aim_ratio=limit)
+        self._add(f"jobs:{count}:cpu", f"{title}: processor", "s", cpu, AIOHTTP.name)
+        limit = 250 if many else None
+        self._add(f"jobs:{count}:memory", f"{title}: memory", "MB", memory, AIOHTTP.name, aim=limit)
 
 
 def _each(rounds: Rounds, value: Callable[[Run], float]) -> dict[str, list[float]]:
     return {name: [value(run) for run in runs] for name, runs in rounds.items()}
+
+
+def _growth(most: Rounds, middle: Rounds, value: Callable[[Run], float]) -> dict[str, list[float]]:
+    """How often `value` of the longer run is that of the shorter one, round by round."""
+    return {
+        name: [
+            value(long) / value(short)
+            for long, short in zip(runs, middle[name], strict=True)
+            if value(short)
+        ]
+        for name, runs in most.items()
+        if name in middle
+    }
+
+
+def _step_ms(run: Run) -> float:
+    return run.step_ms
+
+
+def _stored(run: Run) -> float:
+    return run.stored_bytes / run.requests
+
+
+def _told(run: Run) -> float:
+    return run.stdout_bytes / run.requests
+
+
+def _wall(run: Run) -> float:
+    return run.wall_s
+
+
+def _cpu(run: Run) -> float:
+    return run.cpu_s
