@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from perstack.errors import SkillUnavailable
+from perstack.skills.base import kernel
 from perstack.skills.base.files import LISTING_MAX, list_directory
 from perstack.skills.base.paths import Workspace
 
@@ -248,6 +249,21 @@ async def test_nothing_is_moved_onto_what_is_there(tmp_path: Path):
             "Operation denied: this is the workspace itself"
         )
     assert (tmp_path / "b").read_text(encoding="utf-8") == "b"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux promises this here")
+def test_a_rename_itself_does_not_overwrite(tmp_path: Path):
+    (tmp_path / "a").write_text("a", encoding="utf-8")
+    (tmp_path / "b").write_text("b", encoding="utf-8")
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(FileExistsError):
+            kernel.rename_new("a", fd, "b", fd)
+        kernel.rename_new("a", fd, "c", fd)
+    finally:
+        os.close(fd)
+    assert (tmp_path / "b").read_text(encoding="utf-8") == "b"
+    assert (tmp_path / "c").read_text(encoding="utf-8") == "a"
 
 
 async def test_a_file_is_deleted_and_a_directory_is_not(tmp_path: Path):
