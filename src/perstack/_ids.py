@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from base64 import b32encode
 
 LENGTH = 24
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_DIGITS = _LETTERS + "0123456789"
+_BYTES = LENGTH * 5 // 8
 
 
 def drawn() -> str:
-    """A new id nobody else has (124 bits of randomness)."""
-    return _spell(secrets.randbits(128))
+    """A new id nobody else has (some 119 bits of randomness)."""
+    return _spell(secrets.token_bytes(_BYTES))
 
 
 def derived(*place: object) -> str:
     """The id that belongs to `place`; the same place has the same id on every machine."""
-    name = "\x1f".join(str(part) for part in place)
-    return _spell(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big"))
+    name = "\x1f".join(map(str, place))
+    return _spell(hashlib.sha256(name.encode()).digest()[:_BYTES])
 
 
-def _spell(number: int) -> str:
-    number, first = divmod(number, len(_LETTERS))
-    letters = [_LETTERS[first]]
-    for _ in range(LENGTH - 1):
-        number, digit = divmod(number, len(_DIGITS))
-        letters.append(_DIGITS[digit])
-    return "".join(letters)
+def _spell(data: bytes) -> str:
+    letters = b32encode(data).decode().lower()
+    return _LETTERS[data[0] % 26] + letters[1:]

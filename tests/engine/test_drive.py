@@ -61,7 +61,6 @@ async def test_a_file_is_written_and_read_back(tmp_path: Path) -> None:
     assert '"content":"one"' in read.text
     assert todo.text == '{"todos":[{"id":0,"title":"x","completed":false}]}'
     assert '"remainingTodos"' in model.requests[3].history[-1].text
-    assert model.requests[-1].tools == ()
     assert model.requests[-1].concluding
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .drive import Inbox, drive
-from .stage import Ears, Plan, run_job, toolboxes_of
+from .stage import NOBODY, Ears, Plan, run_job, toolboxes_of
 
-__all__ = ["Ears", "Inbox", "Plan", "drive", "run_job", "toolboxes_of"]
+__all__ = ["NOBODY", "Ears", "Inbox", "Plan", "drive", "run_job", "toolboxes_of"]

@@ -30,6 +30,8 @@ from perstack.skills import Skill, Toolbox
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
+LONGEST_ASKED_S = 600.0
+"""What a provider asks beyond this is cut; the next refusal will ask again."""
 
 Notify = Callable[[Notice], None]
 
@@ -86,7 +88,7 @@ class Performer:
             model=self._choice.model,
             instruction=wish.instruction,
             history=wish.history,
-            tools=() if wish.concluding else self._specs[wish.expert],
+            tools=self._specs[wish.expert],
             reasoning=self._choice.reasoning,
             timeout_s=self._timeout_s,
             expert=wish.expert,
@@ -156,7 +158,7 @@ def backoff_s(attempt: int, failure: Failure) -> float:
     refused together do not come back together.
     """
     if failure.retry_after_s is not None:
-        return failure.retry_after_s * random.uniform(1.0, 1.1)
+        return min(failure.retry_after_s, LONGEST_ASKED_S) * random.uniform(1.0, 1.1)
     longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1))
     return longest * random.uniform(0.5, 1.0)
 

@@ -66,6 +66,14 @@ class Ears(msgspec.Struct, frozen=True, kw_only=True):
     notice: Callable[[Job, Notice], None]
 
 
+def _deaf(*_: object) -> None:
+    pass
+
+
+NOBODY = Ears(past=_deaf, fact=_deaf, ready=_deaf, notice=_deaf)
+"""Nobody listens; the log is written all the same."""
+
+
 async def run_job(
     plan: Plan,
     *,
@@ -94,7 +102,7 @@ async def run_job(
                 skills = await stage.open_skills(stack, env)
                 boxes = toolboxes_of(stage.job.lock)
                 for event in plan.after(stage.job):
-                    await stage.write(event)
+                    await stage.write(event, sync=True)
                 ears.ready(stage.job)
                 perform = Performer(stage.job, model, boxes, skills, stage.notify)
                 return await drive(stage.job, log, perform, inbox, stage.heard)
@@ -123,8 +131,8 @@ class _Stage:
         self._log = log
         self._ears = ears
 
-    async def write(self, event: Event) -> None:
-        written = await self._log.append(event, sync=True)
+    async def write(self, event: Event, *, sync: bool = False) -> None:
+        written = await self._log.append(event, sync=sync)
         self.heard(self.job, written, apply(self.job, written))
 
     def heard(self, before: Job, event: Event, after: Job) -> None:
@@ -159,7 +167,7 @@ class _Stage:
         stop = Stopped(reason="bug", what=f"{type(error).__name__}: {error}")
         if may_follow(self.job, stop):
             with anyio.CancelScope(shield=True):
-                await self.write(stop)
+                await self.write(stop, sync=True)
 
 
 def _refuse_foreign(expert: Expert) -> None:

@@ -27,7 +27,7 @@ import msgspec
 
 from perstack.definition import ProviderName, Reasoning
 from perstack.dialect import WireEvent
-from perstack.engine import Inbox
+from perstack.engine import NOBODY, Ears, Inbox
 from perstack.errors import PerstackError
 from perstack.job import CancelRequested, Job, Stopped, UserSpoke
 from perstack.models import Model
@@ -128,20 +128,24 @@ async def run(expert: str, query: str = "", **options: Unpack[Options]) -> Job:
     `job.done` tells how it ended (None if it waits for an answer or was stopped), `job.done.text` the answer.
     Raises UserError for what you can put right, WorldError for what may work another time.
     """
-    listener = options.get("listener")
-
-    def hear(told: Sequence[WireEvent]) -> None:
-        if listener is not None:
-            for event in told:
-                listener(msgspec.to_builtins(event))
-
     prepared = await prepare(_order(expert, query, options))
     inbox = Inbox()
     try:
-        ears = telling(hear, full=options.get("full_events", False))
-        return await carry_out(prepared, inbox, ears)
+        return await carry_out(prepared, inbox, _ears(options))
     finally:
         inbox.close()
+
+
+def _ears(options: Options) -> Ears:
+    listener = options.get("listener")
+    if listener is None:
+        return NOBODY
+
+    def hear(told: Sequence[WireEvent]) -> None:
+        for event in told:
+            listener(msgspec.to_builtins(event))
+
+    return telling(hear, full=options.get("full_events", False))
 
 
 def run_sync(expert: str, query: str = "", **options: Unpack[Options]) -> Job:
