@@ -287,12 +287,12 @@ def test_the_first_word_is_a_users():
 @pytest.mark.parametrize(
     ("model", "reasoning", "thinking"),
     [
-        ("gemini-2.5-pro", "none", None),
+        ("gemini-2.5-pro", "none", {"thinkingBudget": 128}),
         ("gemini-2.5-flash", "none", {"thinkingBudget": 0}),
         ("gemini-2.5-flash", 0, {"thinkingBudget": 0}),
         ("gemini-2.5-flash", "minimal", {"thinkingBudget": 1024, "includeThoughts": True}),
         ("gemini-2.5-flash", 777, {"thinkingBudget": 777, "includeThoughts": True}),
-        ("gemini-3.8-flash", "none", None),
+        ("gemini-3.8-flash", "none", {"thinkingLevel": "LOW"}),
         ("gemini-3.8-flash", "minimal", {"thinkingLevel": "LOW", "includeThoughts": True}),
         ("gemini-3.6-flash", "none", {"thinkingLevel": "MINIMAL"}),
         ("gemini-3.6-flash", 4000, {"thinkingLevel": "MEDIUM", "includeThoughts": True}),

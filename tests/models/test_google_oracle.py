@@ -92,7 +92,7 @@ def _output(body: dict[str, Any]) -> None:
 
 def _budget(body: dict[str, Any]) -> None:
     thinking = body.get("generationConfig", {}).get("thinkingConfig", {})
-    if thinking.get("thinkingBudget") in BUDGETS:
+    if thinking.get("includeThoughts") and thinking.get("thinkingBudget") in BUDGETS:
         thinking["thinkingBudget"] = BUDGETS[thinking["thinkingBudget"]]
 
 
@@ -140,11 +140,7 @@ async def _compare_all(
 ) -> None:
     model = GoogleModel(row.model, provider=provider)
     for level in LEVELS:
-        settings: dict[str, Any] = {"thinking": level}
-        if level == "none":
-            # Without a wish, a model that has nothing next to off keeps its default.
-            off = not row.always_thinks or "minimal" in row.efforts
-            settings = {"thinking": False} if off else {}
+        settings = {"thinking": False if level == "none" else level}
         for label, talk, tools in spread(histories(f"google/{row.model}")):
             await ask(model, theirs(talk, provider.base_url, system="google"), settings, tools)
             ours = GEMINI.encode(request(row.model, talk, tools, level), row, Pieces())

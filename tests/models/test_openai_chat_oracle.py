@@ -137,9 +137,8 @@ async def _grid() -> Grid:
                     settings: dict[str, Any] = {}
                     if provider == "ollama" and row.reasoning == "effort":
                         # pydantic-ai does not know which of Ollama's models think; the word is ours.
-                        word = {"none": "none", "minimal": "low"}.get(level, level)
-                        if word in row.efforts:
-                            settings["openai_reasoning_effort"] = word
+                        known = level if level in row.efforts else "low"
+                        settings["openai_reasoning_effort"] = known
                     elif provider != "ollama":
                         settings["thinking"] = False if level == "none" else level
                     for label, talk, tools in spread(talks):

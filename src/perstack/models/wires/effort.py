@@ -32,12 +32,12 @@ def style_of(reasoning: Reasoning, traits: Traits, newest: ReasoningStyle) -> Re
 def effort_for(reasoning: Reasoning, accepted: Collection[str]) -> str | None:
     """The word to send to a model that accepts these; None to send nothing.
 
-    The lowest accepted word at or above the wish, else the highest. "none" only where the model knows it:
-    one that cannot stop thinking keeps its own default.
+    The lowest accepted word at or above the wish, else the highest. A model that knows no "none" cannot stop
+    thinking; it gets the lowest word it knows.
     """
     level = level_of(reasoning)
     if level == "none":
-        return "none" if "none" in accepted else None
+        return next((word for word in SCALE if word in accepted), None)
     active = [word for word in SCALE[1:] if word in (accepted or _USUAL)]
     wish = SCALE.index(level)
     return next(

@@ -54,6 +54,9 @@ TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 NO_SIGNATURE = base64.b64encode(b"skip_thought_signature_validator").decode()
 """What Google documents for a call whose signature is not to be had."""
 
+_LEAST_BUDGET = 128
+"""What a model that takes a budget and cannot stop thinking takes at least."""
+
 _TOKENS = {"minimal": 1024, "low": 2048, "medium": 5000, "high": 10000}
 
 _IN_RESULTS = frozenset(("image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"))
@@ -118,15 +121,12 @@ def _thinking(reasoning: Reasoning, traits: Traits, style: ReasoningStyle) -> di
     off = level_of(reasoning) == "none"
     match style:
         case "budget" if off:
-            return {} if traits.always_thinks else {"thinkingBudget": 0}
+            return {"thinkingBudget": _LEAST_BUDGET if traits.always_thinks else 0}
         case "budget":
             tokens = reasoning if isinstance(reasoning, int) else _TOKENS[reasoning]
             return {"thinkingBudget": tokens, "includeThoughts": True}
-        case "level" if off:  # there is no off; "minimal" is next to it where it exists
-            return {"thinkingLevel": "MINIMAL"} if "minimal" in traits.efforts else {}
-        case "level":
-            word = effort_for(reasoning, traits.efforts) or level_of(reasoning)
-            return {"thinkingLevel": word.upper(), "includeThoughts": True}
+        case "level" if word := effort_for(reasoning, traits.efforts):
+            return {"thinkingLevel": word.upper()} | ({} if off else {"includeThoughts": True})
         case _:
             return {}
 

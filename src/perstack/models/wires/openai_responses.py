@@ -34,7 +34,7 @@ from ..history import written_by
 from ..model import Delta, Finish, Reply, Request, ToolSpec
 from . import openai
 from .calls import call_of, own_names, result_text, safe_name, with_ids
-from .effort import effort_for, style_of
+from .effort import effort_for, level_of, style_of
 from .loose import count, event_of, obj, objs, text, truncated
 from .media import data_url, in_words
 from .rows import rows_of
@@ -61,9 +61,8 @@ class OpenAIResponses:
         if reasons:
             body["include"] = ["reasoning.encrypted_content"]
             if word := effort_for(request.reasoning, traits.efforts):
-                body["reasoning"] = {"effort": word} | (
-                    {} if word == "none" else {"summary": "auto"}
-                )
+                shown = level_of(request.reasoning) != "none"
+                body["reasoning"] = {"effort": word} | ({"summary": "auto"} if shown else {})
         tools = b""
         if request.tools:
             tools = b',"tools":' + pieces.tools(request.tools, _tools)
