@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 import pytest
 
 from perstack.definition import ProviderAccess
 from perstack.job import Call, ExpertMessage, History, Text, Thought, ToolMessage, Usage, said
-from perstack.models.catalog import traits_of
+from perstack.models.catalog import default_model, ending, traits_of
 from perstack.models.model import Delta, Request, ToolSpec
 from perstack.models.wires.openai_chat import CHAT
 from perstack.models.wires.wire import Pieces, Traits
@@ -428,3 +429,17 @@ def test_a_wish_is_told_even_to_a_model_that_is_not_listed():
     asked = Request(model="x", instruction="", history=History([said("hi")]), reasoning="minimal")
     body = json.loads(CHAT.encode(asked, traits_of("ollama", "x"), Pieces()))
     assert body["reasoning_effort"] == "low"
+
+
+@pytest.mark.parametrize(
+    ("provider", "models"),
+    [
+        ("google", "gemini-3-pro-preview gemini-2.5-pro gemini-2.5-flash gemini-2.5-flash-lite"),
+        ("openai", "gpt-5 gpt-5-mini gpt-5-nano gpt-5-chat-latest o4-mini o3 o3-mini gpt-4.1"),
+        ("deepseek", "deepseek-chat deepseek-reasoner"),
+        ("ollama", "gpt-oss:20b gpt-oss:120b gemma3:1b gemma3:4b gemma3:12b gemma3:27b"),
+    ],
+)
+def test_every_model_that_was_ever_listed_has_a_window(provider: Any, models: str):
+    assert all(traits_of(provider, model).context_window for model in models.split())
+    assert ending(provider, default_model(provider), date(2027, 1, 1)) is None
