@@ -25,6 +25,7 @@ from perstack.job import (
     apply,
     decode_events,
     fold,
+    timeline,
     wanted,
 )
 from perstack.job.events import CalledBy
@@ -86,7 +87,7 @@ def calls_made(work: Any, *args: Any) -> int:
 
 
 @pytest.mark.parametrize(("make", "per"), [(long_log, 3), (busy_log, 5)])
-@pytest.mark.parametrize("work", [fold, step_through])
+@pytest.mark.parametrize("work", [fold, step_through, timeline])
 def test_ten_times_the_log_costs_ten_times_the_calls(make: Any, per: int, work: Any):
     short, long = make(1_000 // per), make(10_000 // per)
     assert calls_made(work, long) <= 10.5 * calls_made(work, short)

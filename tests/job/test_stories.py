@@ -620,6 +620,15 @@ def test_a_rewind_into_a_delegate_takes_its_work_up_there():
     assert ended(job) == ("completed", "done")
 
 
+def test_a_delegate_that_begins_anew_after_a_rewind_is_another_run():
+    world = World({("", 1): says("", delegate("d"))})
+    _, log = run(world)
+    log.append(Rewound(to=3))
+    drive(fold(log.events), log, world)
+    children = [event.run for event in log.events if isinstance(event, RunStarted) and event.by]
+    assert len(set(children)) == 2
+
+
 def test_a_rewind_may_go_to_a_place_that_an_earlier_rewind_left_behind():
     world = World({("", 1): says("", call("a")), ("", 2): says("one")})
     job, log = run(world)

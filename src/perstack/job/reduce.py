@@ -265,9 +265,7 @@ def _advance(run: Run, event: Event, seq: int) -> Run:
             return _cut(run, message, seq)
         case Thinking(), Replied(message=message) if message.calls:
             flights = {call.id: Flight(call=call) for call in message.calls}
-            return replace(
-                run, history=run.history.plus(message), phase=Acting(flights=flights, asked=seq)
-            )
+            return replace(run, history=run.history.plus(message), phase=Acting(flights=flights))
         case ((Thinking() | Concluding()), Replied(message=message)):
             text = run.cut + message.text
             return replace(

@@ -41,10 +41,9 @@ class Thinking(Value, frozen=True, kw_only=True, tag=True):
 
 
 class Acting(Value, frozen=True, kw_only=True, tag=True):
-    """The calls of one reply, in the order they were asked for. asked: `seq` of that reply."""
+    """The calls of one reply, by id, in the order they were asked for."""
 
     flights: dict[str, Flight]
-    asked: int
 
     @property
     def open(self) -> tuple[Flight, ...]:

@@ -145,7 +145,7 @@ def _wanted(job: Job, run: Run) -> Iterator[Command]:
             )
         case Acting() as phase:
             for flight in on_turn(phase):
-                yield from _wanted_call(job, run, phase, flight)
+                yield from _wanted_call(job, run, flight)
 
 
 def gives_up(job: Job, phase: Thinking | Concluding) -> bool:
@@ -160,7 +160,7 @@ def on_turn(phase: Acting) -> tuple[Flight, ...]:
     return tuple(flight for flight in phase.open if TURNS[flight.call.kind] == turn)
 
 
-def _wanted_call(job: Job, run: Run, phase: Acting, flight: Flight) -> Iterator[Command]:
+def _wanted_call(job: Job, run: Run, flight: Flight) -> Iterator[Command]:
     call = flight.call
     match call.kind:
         case _ if call.fault:
@@ -168,7 +168,7 @@ def _wanted_call(job: Job, run: Run, phase: Acting, flight: Flight) -> Iterator[
         case "ask":
             return  # a person will answer
         case "delegate":
-            yield from _wanted_delegate(job, run, phase, flight)
+            yield from _wanted_delegate(job, run, flight)
         case "todo" if fault := todo_fault(call.args):
             yield _result(run, call, fault, is_error=True)
         case "todo":
@@ -187,11 +187,11 @@ def _wanted_call(job: Job, run: Run, phase: Acting, flight: Flight) -> Iterator[
             yield Use(run=run.id, expert=run.expert, step=run.step, call=call)
 
 
-def _wanted_delegate(job: Job, run: Run, phase: Acting, flight: Flight) -> Iterator[Command]:
+def _wanted_delegate(job: Job, run: Run, flight: Flight) -> Iterator[Command]:
     call = flight.call
     if not flight.child:
         try:
-            yield Record(event=_child(job, run, phase, call), about=call.id)
+            yield Record(event=_child(job, run, call), about=call.id)
         except _Refused as why:
             yield _result(run, call, f"Delegation failed: {why}", is_error=True)
         return
@@ -208,7 +208,7 @@ class _Refused(Exception):
     """Why a delegate cannot be set to work, for the model."""
 
 
-def _child(job: Job, run: Run, phase: Acting, call: Call) -> RunStarted:
+def _child(job: Job, run: Run, call: Call) -> RunStarted:
     """The start of the run that answers `call`. Raises _Refused."""
     query = call.args.get("query")
     if not isinstance(query, str) or not query.strip():
@@ -220,7 +220,8 @@ def _child(job: Job, run: Run, phase: Acting, call: Call) -> RunStarted:
     except UnknownExpert as error:
         raise _Refused(str(error)) from error
     return RunStarted(
-        run=derived(job.id, phase.asked, list(phase.flights).index(call.id)),
+        # By its own place in the log, so that after a rewind it is another run than the one left behind.
+        run=derived(job.id, job.seq + 1, run.id, call.id),
         expert=call.skill,
         query=query,
         instruction=compose_instruction(expert, delegates, at=utc(job.at), workspace=job.workspace),
