@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .drive import Inbox, drive
-from .stage import NOBODY, Ears, Plan, run_job, toolboxes_of
+from .equipment import toolboxes_of
+from .stage import NOBODY, Ears, Plan, run_job
 
 __all__ = ["NOBODY", "Ears", "Inbox", "Plan", "drive", "run_job", "toolboxes_of"]

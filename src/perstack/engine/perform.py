@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import anyio
 from msgspec.structs import replace
 
-from perstack.errors import ModelError, SkillUnavailable, ToolError, WorldError
+from perstack.errors import ModelError, PerstackError, SkillUnavailable, ToolError, UserError
 from perstack.job import (
     Call,
     Event,
@@ -26,7 +26,9 @@ from perstack.job import (
     Waiting,
 )
 from perstack.models import Delta, Model, Reply, Request, ToolSpec
-from perstack.skills import Skill, Toolbox
+from perstack.skills import Toolbox
+
+from .equipment import Equipment
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
@@ -39,31 +41,17 @@ Notify = Callable[[Notice], None]
 class Performer:
     """Performs the commands of one job.
 
-    model: answers Generate; it belongs to the caller. toolboxes: by Expert key. skills: by skill name. job: the
-    settings that stay the same while the job runs (model choice, limits).
+    model: answers Generate; it belongs to the caller. equipment: the tools of each Expert. job: the settings that
+    stay the same while the job runs (model choice, limits).
     """
 
-    def __init__(
-        self,
-        job: Job,
-        model: Model,
-        toolboxes: Mapping[str, Toolbox],
-        skills: Mapping[str, Skill],
-        notify: Notify,
-    ) -> None:
+    def __init__(self, job: Job, model: Model, equipment: Equipment, notify: Notify) -> None:
         self._choice = job.model
         self._timeout_s = job.limits.timeout_s
         self._model = model
-        self._toolboxes = toolboxes
-        self._skills = skills
+        self._equipment = equipment
         self._notify = notify
-        self._specs: dict[str, tuple[ToolSpec, ...]] = {
-            key: tuple(
-                ToolSpec(name=tool.name, description=tool.description, schema=tool.schema)
-                for tool in box.tools
-            )
-            for key, box in toolboxes.items()
-        }
+        self._told: dict[str, tuple[Toolbox, tuple[ToolSpec, ...]]] = {}
 
     async def __call__(self, command: Generate | Use) -> Event:
         match command:
@@ -84,11 +72,16 @@ class Performer:
                 )
             )
             await anyio.sleep(wait_s)
+        try:
+            box = await self._equipment.toolbox(wish.expert)
+        except PerstackError as error:
+            failure = Failure(name=type(error).__name__, message=str(error))
+            return ReplyFailed(run=wish.run, failure=failure)
         request = Request(
             model=self._choice.model,
             instruction=wish.instruction,
             history=wish.history,
-            tools=self._specs[wish.expert],
+            tools=self._specs(wish.expert, box),
             reasoning=self._choice.reasoning,
             timeout_s=self._timeout_s,
             expert=wish.expert,
@@ -118,9 +111,20 @@ class Performer:
             )
         except ModelError as error:
             return ReplyFailed(run=wish.run, failure=_failure(error))
-        return self._replied(wish, reply)
+        return self._replied(wish, reply, box)
 
-    def _replied(self, wish: Generate, reply: Reply) -> Event:
+    def _specs(self, expert: str, box: Toolbox) -> tuple[ToolSpec, ...]:
+        """The tools in `box` as a model is told of them: the same tuple for the same box."""
+        known, specs = self._told.get(expert, (None, ()))
+        if known is not box:
+            specs = tuple(
+                ToolSpec(name=tool.name, description=tool.description, schema=tool.schema)
+                for tool in box.tools
+            )
+            self._told[expert] = box, specs
+        return specs
+
+    def _replied(self, wish: Generate, reply: Reply, box: Toolbox) -> Event:
         message = reply.message
         if reply.finish == "refusal":
             text = message.text or "The model refused to answer."
@@ -132,7 +136,6 @@ class Performer:
                 name="EmptyReply", message="The model replied with nothing.", retryable=True
             )
             return ReplyFailed(run=wish.run, failure=empty, usage=reply.usage)
-        box = self._toolboxes[wish.expert]
         calls = () if wish.concluding else tuple(box.complete(c) for c in _distinct(message))
         message = replace(
             message, calls=calls, model=f"{self._choice.provider}/{self._choice.model}"
@@ -142,8 +145,8 @@ class Performer:
     async def _use(self, wish: Use) -> Event:
         call = wish.call
         try:
-            outcome = await self._skills[call.skill].use(call.tool, call.args)
-        except (ToolError, SkillUnavailable) as error:
+            outcome = await self._equipment.use(wish.expert, call)
+        except (ToolError, SkillUnavailable, UserError) as error:
             parts = (Text(text=str(error)),)
             return ToolReturned(run=wish.run, call=call.id, parts=parts, is_error=True)
         return ToolReturned(
@@ -163,9 +166,7 @@ def backoff_s(attempt: int, failure: Failure) -> float:
     return longest * random.uniform(0.5, 1.0)
 
 
-def _failure(error: ModelError | WorldError) -> Failure:
-    if not isinstance(error, ModelError):
-        return Failure(name=type(error).__name__, message=str(error))
+def _failure(error: ModelError) -> Failure:
     return Failure(
         name=error.name,
         message=str(error),

@@ -7,35 +7,30 @@ the skills. The one fact it writes of its own accord is that a bug cut the job s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager
 from time import time
 
 import anyio
 import msgspec
 from msgspec.structs import replace
 
-from perstack.definition import BASE_SKILL, Expert, InteractiveSkill
-from perstack.errors import PerstackError, SkillUnavailable, sole
+from perstack.errors import PerstackError, sole
 from perstack.job import (
     Event,
     Job,
     Notice,
     Rewound,
-    SkillConnected,
-    SkillDisconnected,
     Stopped,
     apply,
     cut,
     fold,
     may_follow,
 )
-from perstack.lock import Lock
 from perstack.models import Model
-from perstack.skills import Skill, Toolbox, base_tools, open_base, toolbox_of
 from perstack.store import Log, Store
 
 from .drive import Inbox, drive
+from .equipment import open_equipment
 from .perform import Performer
 
 
@@ -97,14 +92,15 @@ async def run_job(
         for event in opening:
             await stage.write(event)
         try:
-            async with AsyncExitStack() as stack:
-                model = await stack.enter_async_context(open_model(stage.job))
-                skills = await stage.open_skills(stack, env)
-                boxes = toolboxes_of(stage.job.lock)
+            async with (
+                open_model(stage.job) as model,
+                open_equipment(stage.job, env, stage.notify) as equipment,
+            ):
+                await equipment.toolbox(stage.job.expert)
                 for event in plan.after(stage.job):
                     await stage.write(event, sync=True)
                 ears.ready(stage.job)
-                perform = Performer(stage.job, model, boxes, skills, stage.notify)
+                perform = Performer(stage.job, model, equipment, stage.notify)
                 return await drive(stage.job, log, perform, inbox, stage.heard)
         except Exception as error:
             cause = sole(error)  # tasks raise in groups
@@ -112,15 +108,6 @@ async def run_job(
                 raise cause from cause.__cause__
             await stage.write_bug(cause)
             raise
-
-
-def toolboxes_of(lock: Lock) -> dict[str, Toolbox]:
-    """The toolbox of every Expert in `lock`, by Expert key. Raises DefinitionError."""
-    tools = {BASE_SKILL: base_tools()}
-    return {
-        key: toolbox_of(pin.expert, lock.delegates_of(key), tools)
-        for key, pin in lock.experts.items()
-    }
 
 
 class _Stage:
@@ -142,38 +129,9 @@ class _Stage:
     def notify(self, notice: Notice) -> None:
         self._ears.notice(self.job, replace(notice, at=round(time(), 3)))
 
-    async def open_skills(self, stack: AsyncExitStack, env: Mapping[str, str]) -> dict[str, Skill]:
-        """The skills of all Experts of the job. They belong to `stack`."""
-        for pin in self.job.lock.experts.values():
-            _refuse_foreign(pin.expert)
-        if not any(BASE_SKILL in pin.expert.skills for pin in self.job.lock.experts.values()):
-            return {}
-        began = time()
-        base = await stack.enter_async_context(open_base(Path(self.job.workspace), env))
-        self.notify(
-            SkillConnected(
-                skill=BASE_SKILL,
-                server=(BASE_SKILL, self.job.version),
-                spawn_s=0.0,
-                handshake_s=0.0,
-                discovery_s=time() - began,
-            )
-        )
-        stack.callback(self.notify, SkillDisconnected(skill=BASE_SKILL))
-        return {BASE_SKILL: base}
-
     async def write_bug(self, error: BaseException) -> None:
         """What ended the job, as far as the log still takes it."""
         stop = Stopped(reason="bug", what=f"{type(error).__name__}: {error}")
         if may_follow(self.job, stop):
             with anyio.CancelScope(shield=True):
                 await self.write(stop, sync=True)
-
-
-def _refuse_foreign(expert: Expert) -> None:
-    for name, skill in expert.skills.items():
-        if name != BASE_SKILL and not isinstance(skill, InteractiveSkill):
-            raise SkillUnavailable(
-                name,
-                f'Expert "{expert.key}" needs an MCP server, which this version cannot run yet',
-            )

@@ -135,7 +135,8 @@ def _with_advice(error: ModelError, headers: Mapping[str, str]) -> ModelError:
             error.retryable = False
         case _:
             pass
-    error.retry_after_s = retry_after_s(headers, time.time())
+    asked = retry_after_s(headers, time.time())
+    error.retry_after_s = error.retry_after_s if asked is None else asked  # the body may have said
     return error
 
 

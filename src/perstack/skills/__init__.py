@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .arguments import faults_in
-from .base import base_tools, open_base
+from .base import base_tools, is_bundled, open_base
 from .skill import Outcome, Skill, Tool
 from .toolbox import Entry, Toolbox, toolbox_of
+
+if TYPE_CHECKING:
+    from .mcp import open_remote_skill, open_stdio_skill
 
 __all__ = [
     "Entry",
@@ -15,6 +20,18 @@ __all__ = [
     "Toolbox",
     "base_tools",
     "faults_in",
+    "is_bundled",
     "open_base",
+    "open_remote_skill",
+    "open_stdio_skill",
     "toolbox_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # MCP's library takes a second to import: it is loaded when a server is first needed.
+    if name in ("open_remote_skill", "open_stdio_skill"):
+        from . import mcp
+
+        return getattr(mcp, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

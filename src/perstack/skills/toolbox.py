@@ -1,18 +1,25 @@
 """The tools of one Expert: which there are, what answers each, and whether a call of one can be made.
 
-A toolbox is a value made from the Definition and the tools its skills are known to have. Names are shown to the
-model as they are; two tools of one name are a fault of the Definition, found before anything runs.
+A toolbox is a value made from the Definition and the tools its skills are known to have.
+
+Names. A tool is shown to the model by its own name. The base skill, interactive skills and delegates have the
+first claim: two of them with one name are a fault of the Definition, found before anything runs. A tool of any
+other skill whose name is claimed, or shared with another such skill, is shown as `<skill>__<tool>`, so that
+installing a server never changes what an existing name means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from perstack.definition import (
     BASE_SKILL,
+    COMPLETION_TOOL,
     Expert,
     InteractiveSkill,
     RemoteSkill,
@@ -26,15 +33,19 @@ from .arguments import faults_in
 from .skill import Tool
 
 TODO_TOOLS = frozenset({"todo", "clearTodo"})
-COMPLETION = "attemptCompletion"
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One tool the Expert may call. skill: where it comes from; a delegate's Expert key."""
+    """One tool the Expert may call, under the name the model is shown.
+
+    skill: where it comes from; a delegate's Expert key. own_name: what it is called there.
+    """
 
     tool: Tool
     kind: CallKind
     skill: str
+    own_name: str
 
 
 class Toolbox(msgspec.Struct, frozen=True):
@@ -63,54 +74,70 @@ class Toolbox(msgspec.Struct, frozen=True):
 def toolbox_of(
     expert: Expert, delegates: Sequence[Expert], tools: Mapping[str, Iterable[Tool]]
 ) -> Toolbox:
-    """What `expert` may call. tools: by skill name, before pick and omit.
+    """What `expert` may call. tools: by skill name, before pick and omit; a skill that is not in it has none.
 
-    Raises DefinitionError if two tools share a name.
+    Raises DefinitionError if two tools claim one name.
     """
-    entries: dict[str, Entry] = {}
+    claims: dict[str, Entry] = {}
     faults: list[Fault] = []
-    for entry in _entries(expert, delegates, tools):
-        name = entry.tool.name
-        if name in entries:
+    for entry in _claiming(expert, delegates, tools):
+        name = entry.own_name
+        if name in claims:
             faults.append(
                 Fault(
                     f"experts.{expert.key}",
-                    f'"{entries[name].skill}" and "{entry.skill}" both offer a tool "{name}"',
+                    f'"{claims[name].skill}" and "{entry.skill}" both offer a tool "{name}"',
                     "leave one out with `omit`, or rename the interactive tool or the delegate",
                 )
             )
-        entries[name] = entry
+        claims[name] = entry
     if faults:
         raise DefinitionError(expert.key, faults)
-    return Toolbox(entries)
+    foreign = list(_foreign(expert, tools))
+    taken = Counter(entry.own_name for entry in (*claims.values(), *foreign))
+    shown = [_qualified(entry) if taken[entry.own_name] > 1 else entry for entry in foreign]
+    return Toolbox({entry.tool.name: entry for entry in (*claims.values(), *shown)})
 
 
-def _entries(
+def _claiming(
     expert: Expert, delegates: Sequence[Expert], tools: Mapping[str, Iterable[Tool]]
-) -> Iterable[Entry]:
+) -> Iterator[Entry]:
+    """The tools that keep their names: of the base skill, of people, of delegates."""
+    base = expert.skills.get(BASE_SKILL)
+    if base is not None and not isinstance(base, InteractiveSkill):
+        for tool in _picked(base, tools.get(BASE_SKILL, ())):
+            yield Entry(tool=tool, kind=_kind(tool.name), skill=BASE_SKILL, own_name=tool.name)
     for name, skill in expert.skills.items():
-        match skill:
-            case StdioSkill() | RemoteSkill():
-                for tool in tools.get(name, ()):
-                    if tool.name not in skill.omit and (not skill.pick or tool.name in skill.pick):
-                        yield Entry(tool=tool, kind=_kind(name, tool.name), skill=name)
-            case InteractiveSkill(tools=questions):
-                for tool_name, question in questions.items():
-                    tool = Tool(
-                        name=tool_name,
-                        description=question.description or "",
-                        schema=msgspec.json.decode(question.input_json_schema),
-                    )
-                    yield Entry(tool=tool, kind="ask", skill=name)
+        if isinstance(skill, InteractiveSkill):
+            for tool_name, question in skill.tools.items():
+                schema = msgspec.json.decode(question.input_json_schema)
+                tool = Tool(name=tool_name, description=question.description or "", schema=schema)
+                yield Entry(tool=tool, kind="ask", skill=name, own_name=tool_name)
     for delegate in delegates:
         name, description, schema = delegate_tool(delegate)
         tool = Tool(name=name, description=description, schema=schema)
-        yield Entry(tool=tool, kind="delegate", skill=delegate.key)
+        yield Entry(tool=tool, kind="delegate", skill=delegate.key, own_name=name)
 
 
-def _kind(skill: str, tool: str) -> CallKind:
-    if skill != BASE_SKILL:
-        return "tool"
+def _foreign(expert: Expert, tools: Mapping[str, Iterable[Tool]]) -> Iterator[Entry]:
+    for name, skill in expert.skills.items():
+        if name != BASE_SKILL and not isinstance(skill, InteractiveSkill):
+            for tool in _picked(skill, tools.get(name, ())):
+                yield Entry(tool=tool, kind="tool", skill=name, own_name=tool.name)
+
+
+def _picked(skill: StdioSkill | RemoteSkill, tools: Iterable[Tool]) -> Iterator[Tool]:
+    for tool in tools:
+        if tool.name not in skill.omit and (not skill.pick or tool.name in skill.pick):
+            yield tool
+
+
+def _qualified(entry: Entry) -> Entry:
+    skill = _NOT_IN_A_NAME.sub("_", entry.skill)
+    return replace(entry, tool=replace(entry.tool, name=f"{skill}__{entry.own_name}"))
+
+
+def _kind(tool: str) -> CallKind:
     if tool in TODO_TOOLS:
         return "todo"
-    return "complete" if tool == COMPLETION else "tool"
+    return "complete" if tool == COMPLETION_TOOL else "tool"

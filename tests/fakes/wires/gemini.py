@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -24,13 +25,24 @@ from .wire import (
     words_of,
 )
 
+_NO_SIGNATURE = base64.b64encode(b"skip_thought_signature_validator").decode()
+
+
+UNSIGNED = ("skip_thought_signature_validator", "context_engineering_is_the_way_to_go")
+"""What Google documents for calls that no Gemini made: instead of a signature, plain or as base64."""
+UNSIGNED_BYTES = tuple(word.encode() for word in UNSIGNED)
+
 
 class _GeminiPeek(msgspec.Struct):
     contents: list[Role] = []
 
 
 class Gemini(Wire):
-    """A reply's first call (or, without calls, its last text) carries the signature of its thinking."""
+    """A reply's first call (or, without calls, its last text) carries the signature of its thinking.
+
+    Gemini 3 signs its first call whether or not its thinking is shown, and wants to see the signature again as
+    long as the turn lasts. Who has none, since another model made the call, may say so with `UNSIGNED`.
+    """
 
     name = "gemini"
     _peek = msgspec.json.Decoder(_GeminiPeek)
@@ -73,7 +85,7 @@ class Gemini(Wire):
                         400, f"* contents[{place}]: required oneof field 'data' must be initialized"
                     )
                 signature = part.get("thoughtSignature")
-                if signature is not None and not is_sealed(_standard(signature)):
+                if signature is not None and not _is_good(_standard(signature)):
                     return Fault(400, "Thought signature is not valid.")
             answers = [
                 part["functionResponse"]["name"] for part in parts if "functionResponse" in part
@@ -90,7 +102,25 @@ class Gemini(Wire):
                 400,
                 "Please ensure that function call turn is followed by a function response turn.",
             )
+        if "/models/gemini-3" in path and (fault := self._unsigned(body["contents"])):
+            return fault
         return bad_names(self.tools(body))
+
+    def _unsigned(self, contents: list[dict[str, Any]]) -> Fault | None:
+        """A call of the turn that goes on, sent back without its signature."""
+        for place in range(len(contents) - 1, -1, -1):
+            parts = contents[place]["parts"]
+            if any("text" in part for part in parts) and contents[place].get("role") != "model":
+                return None
+            call = next((part for part in parts if "functionCall" in part), None)
+            if call is not None and "thoughtSignature" not in call:
+                name = call["functionCall"]["name"]
+                return Fault(
+                    400,
+                    "Function call is missing a thought_signature in functionCall parts."
+                    f" Please refer to contents[{place}], function call {name}.",
+                )
+        return None
 
     def system(self, body: dict[str, Any]) -> str:
         told: Any = body.get("systemInstruction") or body.get("system_instruction") or {}
@@ -121,7 +151,7 @@ class Gemini(Wire):
             for tool in group.get("functionDeclarations") or ():
                 yield tool["name"]
 
-    def _parts(self, reply: Reply, serial: int) -> list[dict[str, Any]]:
+    def _parts(self, reply: Reply, peek: Peek, serial: int) -> list[dict[str, Any]]:
         parts: list[dict[str, Any]] = []
         if reply.thinking is not None and not reply.redacted:
             parts.append({"text": reply.thinking, "thought": True})
@@ -132,12 +162,11 @@ class Gemini(Wire):
                 raise ValueError("Gemini gives arguments as an object: they cannot be broken JSON")
             call = {"id": f"call_{serial:06d}{number:02d}", "name": tool, "args": dict(args)}
             parts.append({"functionCall": call})
-        if reply.thinking is not None:
-            bearer = next(
-                (part for part in parts if "functionCall" in part), parts[-1] if parts else None
-            )
-            if bearer is not None and not bearer.get("thought"):
-                bearer["thoughtSignature"] = seal(reply.thinking)
+        call = next((part for part in parts if "functionCall" in part), None)
+        bearer = call or (parts[-1] if parts and reply.thinking is not None else None)
+        signs = reply.thinking is not None or peek.model.startswith("gemini-3")
+        if signs and bearer is not None and not bearer.get("thought"):
+            bearer["thoughtSignature"] = seal(reply.thinking or "")
         return parts
 
     def _candidate(self, parts: list[dict[str, Any]], finish: str | None) -> dict[str, Any]:
@@ -171,7 +200,7 @@ class Gemini(Wire):
 
     def events(self, reply: Reply, peek: Peek, serial: int) -> list[bytes]:
         pieces: list[dict[str, Any]] = []
-        for part in self._parts(reply, serial):
+        for part in self._parts(reply, peek, serial):
             words = words_of(part["text"]) if "text" in part else []
             if not words:
                 pieces.append(part)
@@ -192,7 +221,7 @@ class Gemini(Wire):
         return told
 
     def whole(self, reply: Reply, peek: Peek, serial: int) -> dict[str, Any]:
-        candidate = self._candidate(self._parts(reply, serial), self._finish(reply))
+        candidate = self._candidate(self._parts(reply, peek, serial), self._finish(reply))
         return self._response(candidate, reply.tokens, peek, serial, reply.tokens.output)
 
     def error(self, status: int, message: str) -> dict[str, Any]:
@@ -219,6 +248,22 @@ def _answer(response: Any) -> str:
             value = next(iter(members.values()))
             return value if isinstance(value, str) else json.dumps(value)
     return json.dumps(response)
+
+
+def _is_good(signature: str) -> bool:
+    """Whether it is one of ours, or what Google documents for a call whose signature is not to be had."""
+    return is_sealed(signature) or signature == _NO_SIGNATURE
+
+
+def _is_signature(signature: str) -> bool:
+    plain = _standard(signature)
+    return is_sealed(plain) or signature in UNSIGNED or base64.b64decode(plain) in UNSIGNED_BYTES
+
+
+def _is_accepted(signature: str) -> bool:
+    """Ours, or the dummy Google documents for a call that another model made."""
+    dummy = base64.b64encode(b"skip_thought_signature_validator").decode()
+    return signature == dummy or is_sealed(signature)
 
 
 def _standard(signature: str) -> str:

@@ -28,11 +28,16 @@ NAME = "@perstack/base"
 
 @asynccontextmanager
 async def open_base(
-    workspace: Path, env: Mapping[str, str], *, wrap: Wrap = unwrapped
+    workspace: Path,
+    env: Mapping[str, str],
+    *,
+    given: Mapping[str, str] | None = None,
+    wrap: Wrap = unwrapped,
 ) -> AsyncGenerator[Skill]:
     """The base skill over `workspace`, which is held open until the block is left.
 
-    env: the runtime's own environment, of which `exec` passes on what `clean_env` lets through.
+    env: the runtime's own environment, of which `exec` passes on what `clean_env` lets through. given: variables
+    that every program gets besides, unless their names are protected.
     wrap: what `exec` starts instead of a program; a sandbox puts its launcher in front.
     Raises SkillUnavailable if the workspace is not a directory that can be opened.
     """
@@ -41,15 +46,22 @@ async def open_base(
     except OSError as fault:
         raise SkillUnavailable(NAME, f"workspace {workspace}: {fault.strerror}") from fault
     with held:
-        yield _Base(held, env, wrap)
+        yield _Base(held, env, given or {}, wrap)
 
 
 class _Base:
     """The open skill. It keeps a todo list of its own, for callers that have no run to keep it in."""
 
-    def __init__(self, workspace: Workspace, env: Mapping[str, str], wrap: Wrap) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        env: Mapping[str, str],
+        given: Mapping[str, str],
+        wrap: Wrap,
+    ) -> None:
         self._workspace = workspace
         self._env = env
+        self._given = given
         self._wrap = wrap
         self._todos = TodoList()
         self._began = time.monotonic()
@@ -66,6 +78,7 @@ class _Base:
                 return Outcome(parts=(Text(text=todo_answer(self._todos, tool)),))
             case "exec":
                 timeout_ms = args.pop("timeout", 60_000)
+                args["env"] = {**self._given, **args["env"]}
                 told = await execute(
                     self._workspace, self._env, self._wrap, **args, timeout_ms=timeout_ms
                 )

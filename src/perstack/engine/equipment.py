@@ -1,0 +1,182 @@
+"""What the Experts of one job work with: their skills, opened when first needed, and their toolboxes.
+
+A skill is opened once for a job and shared by all its runs that ask for the same server with the same variables;
+it stays until the job ends. Each is held by a task of its own, since what an MCP client opens must be closed by
+the task that opened it. Servers an Expert needs start side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from time import monotonic
+
+import anyio
+import anyio.abc
+import msgspec
+from msgspec.structs import replace
+
+from perstack.definition import BASE_SKILL, Expert, InteractiveSkill, RemoteSkill, StdioSkill
+from perstack.errors import MissingEnv, PerstackError, SkillUnavailable
+from perstack.job import Call, Job, Notice, SkillConnected, SkillDisconnected
+from perstack.lock import Lock
+from perstack.skills import (
+    Outcome,
+    Skill,
+    Tool,
+    Toolbox,
+    base_tools,
+    is_bundled,
+    open_base,
+    toolbox_of,
+)
+
+ServerSkill = StdioSkill | RemoteSkill
+
+
+def toolboxes_of(lock: Lock) -> dict[str, Toolbox]:
+    """The toolbox of every Expert in `lock` by Expert key, without the tools that only servers know.
+
+    Raises DefinitionError.
+    """
+    tools = {BASE_SKILL: base_tools()}
+    return {
+        key: toolbox_of(pin.expert, lock.delegates_of(key), tools)
+        for key, pin in lock.experts.items()
+    }
+
+
+@asynccontextmanager
+async def open_equipment(
+    job: Job, env: Mapping[str, str], notify: Callable[[Notice], None]
+) -> AsyncGenerator[Equipment]:
+    """The equipment of `job`. Whatever it opened is closed when the block is left."""
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield Equipment(job, env, notify, tasks)
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+class _Slot:
+    """A skill that is open, or about to be."""
+
+    def __init__(self) -> None:
+        self.ready = anyio.Event()
+        self.skill: Skill | None = None
+        self.error: PerstackError | None = None
+
+    async def get(self) -> Skill:
+        await self.ready.wait()
+        if self.error is not None:
+            raise self.error
+        assert self.skill is not None
+        return self.skill
+
+
+class Equipment:
+    """The skills and toolboxes of one job's Experts."""
+
+    def __init__(
+        self,
+        job: Job,
+        env: Mapping[str, str],
+        notify: Callable[[Notice], None],
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        self._lock = job.lock
+        self._workspace = Path(job.workspace)
+        self._version = job.version
+        self._env = env
+        self._notify = notify
+        self._tasks = tasks
+        self._slots: dict[Hashable, _Slot] = {}
+        self._boxes: dict[str, Toolbox] = {}
+
+    async def toolbox(self, key: str) -> Toolbox:
+        """The tools of an Expert; its skills are started, side by side, if they are not open yet.
+
+        Raises UserError for what the Definition or the environment lacks, SkillUnavailable.
+        """
+        if key not in self._boxes:
+            expert = self._lock.expert(key)
+            slots = {name: self._slot(name, skill) for name, skill in _servers(expert).items()}
+            tools: dict[str, tuple[Tool, ...]] = {}
+            for name, slot in slots.items():
+                tools[name] = (await slot.get()).tools
+            self._boxes[key] = toolbox_of(expert, self._lock.delegates_of(key), tools)
+        return self._boxes[key]
+
+    async def use(self, key: str, call: Call) -> Outcome:
+        """The outcome of a call by the Expert `key`. Raises what `Skill.use` raises, and what `toolbox` does."""
+        box = await self.toolbox(key)
+        entry = box.entries.get(call.tool)
+        if entry is None:  # asked for by a process that offered other tools
+            raise SkillUnavailable(call.skill, f'it no longer offers a tool "{call.tool}"')
+        skill = _servers(self._lock.expert(key))[entry.skill]
+        return await (await self._slot(entry.skill, skill).get()).use(entry.own_name, call.args)
+
+    def _slot(self, name: str, skill: ServerSkill) -> _Slot:
+        place = _identity(name, skill)
+        if place not in self._slots:
+            slot = self._slots[place] = _Slot()
+            self._tasks.start_soon(self._hold, name, skill, slot)
+        return self._slots[place]
+
+    async def _hold(self, name: str, skill: ServerSkill, slot: _Slot) -> None:
+        """Opens a skill and keeps it open until the job ends."""
+        try:
+            async with self._opened(name, skill) as opened:
+                slot.skill = opened
+                slot.ready.set()
+                await anyio.sleep_forever()
+        except PerstackError as error:
+            slot.error = error
+        finally:
+            slot.ready.set()
+
+    def _opened(self, name: str, skill: ServerSkill) -> AbstractAsyncContextManager[Skill]:
+        if name == BASE_SKILL and isinstance(skill, StdioSkill) and is_bundled(skill):
+            return self._base(skill)
+        from perstack.skills import open_remote_skill, open_stdio_skill  # costs a second
+
+        if isinstance(skill, StdioSkill):
+            return open_stdio_skill(name, skill, self._env, self._workspace, hear=self._notify)
+        return open_remote_skill(name, skill, self._env, hear=self._notify)
+
+    @asynccontextmanager
+    async def _base(self, skill: StdioSkill) -> AsyncGenerator[Skill]:
+        missing = [variable for variable in skill.required_env if not self._env.get(variable)]
+        if missing:
+            raise MissingEnv(missing, f"Skill {BASE_SKILL}")
+        given = {variable: self._env[variable] for variable in skill.required_env}
+        began = monotonic()
+        async with open_base(self._workspace, self._env, given=given) as base:
+            self._notify(
+                SkillConnected(
+                    skill=BASE_SKILL,
+                    server=(BASE_SKILL, self._version),
+                    spawn_s=0.0,
+                    handshake_s=0.0,
+                    discovery_s=monotonic() - began,
+                )
+            )
+            try:
+                yield base
+            finally:
+                self._notify(SkillDisconnected(skill=BASE_SKILL))
+
+
+def _servers(expert: Expert) -> dict[str, ServerSkill]:
+    return {
+        name: skill
+        for name, skill in expert.skills.items()
+        if not isinstance(skill, InteractiveSkill)
+    }
+
+
+def _identity(name: str, skill: ServerSkill) -> Hashable:
+    """What two skills have in common that may share one server: all but how its tools are shown."""
+    shared = replace(skill, pick=(), omit=(), description=None, rule=None)
+    return name, msgspec.json.encode(shared)
