@@ -334,6 +334,7 @@ def test_telling_event_by_event_tells_the_same(seed: int, order: Random):
         rows.extend(new)
         assert all((row.seq, row.at) == (event.seq, event.at) for row in new)
         assert told.threads.keys() <= told.job.runs.keys()
+        assert len({row.id for row in new}) == len(new)
     assert rows == timeline(log.events)
     assert told.job == fold(log.events)
 

@@ -35,8 +35,10 @@ class DelegatedBy(Value, frozen=True, kw_only=True):
 class Row(Value, frozen=True, kw_only=True, tag=_tag, tag_field="type"):
     """The base of every activity.
 
-    previous_activity_id: the one before it in the same run. reasoning: what the model thought before it did this;
-    of several calls in one reply the first to be shown has it. seq, at: of the event that told of it.
+    id: as documented, so made of the id of a call where there is one; a model may use that again in a later reply,
+    and only `seq` and `id` together are unique. previous_activity_id: the one before it in the same run.
+    reasoning: what the model thought before it did this; of several calls in one reply the first to be shown has
+    it. seq, at: of the event that told of it.
     """
 
     id: str = ""
