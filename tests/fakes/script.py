@@ -129,7 +129,10 @@ def in_order(turns: Sequence[Turn]) -> Script:
 
 
 def steps(
-    count: int, tool: str = "readTextFile", args: Mapping[str, Any] | None = None, text: str = "done"
+    count: int,
+    tool: str = "readTextFile",
+    args: Mapping[str, Any] | None = None,
+    text: str = "done",
 ) -> Script:
     """`count` replies that call `tool`, then `text`: as words, or through `final_answer` if that is offered."""
     call = Calls([(tool, {"path": "note.txt"} if args is None else args)])

@@ -337,6 +337,23 @@ def test_gemini_refuses_what_it_would_refuse(contents: Any, objection: str):
     assert objection in told
 
 
+def test_gemini_3_wants_its_signatures_back():
+    signed: Any = {"functionCall": {"name": "t"}, "thoughtSignature": seal("")}
+    unsigned: Any = signed | {"thoughtSignature": "skip_thought_signature_validator"}
+    later = [{"role": "model", "parts": [{"text": "Done."}]}, SPOKEN]
+    for call, after, objection in (
+        ({"functionCall": {"name": "t"}}, [], "missing a thought_signature"),
+        ({"functionCall": {"name": "t"}}, later, ""),
+        (signed, [], ""),
+        (unsigned, [], ""),
+    ):
+        body = {"contents": [SPOKEN, {"role": "model", "parts": [call]}, ANSWERED, *after]}
+        path = "/v1beta/models/gemini-3-pro:generateContent"
+        said = refusal(path, body, {"x-goog-api-key": "x"})
+        assert objection in said
+        assert bool(objection) == bool(said)
+
+
 def replies_of(name: str, query: str) -> Iterator[dict[str, Any]]:
     """What a ready script says to `query`, up to its last word, every call being answered with 'ok'."""
     messages = [{"role": "user", "content": query}]

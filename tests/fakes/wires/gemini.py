@@ -25,9 +25,6 @@ from .wire import (
     words_of,
 )
 
-_NO_SIGNATURE = base64.b64encode(b"skip_thought_signature_validator").decode()
-
-
 UNSIGNED = ("skip_thought_signature_validator", "context_engineering_is_the_way_to_go")
 """What Google documents for calls that no Gemini made: instead of a signature, plain or as base64."""
 UNSIGNED_BYTES = tuple(word.encode() for word in UNSIGNED)
@@ -85,7 +82,7 @@ class Gemini(Wire):
                         400, f"* contents[{place}]: required oneof field 'data' must be initialized"
                     )
                 signature = part.get("thoughtSignature")
-                if signature is not None and not _is_good(_standard(signature)):
+                if signature is not None and not _is_signature(signature):
                     return Fault(400, "Thought signature is not valid.")
             answers = [
                 part["functionResponse"]["name"] for part in parts if "functionResponse" in part
@@ -250,20 +247,9 @@ def _answer(response: Any) -> str:
     return json.dumps(response)
 
 
-def _is_good(signature: str) -> bool:
-    """Whether it is one of ours, or what Google documents for a call whose signature is not to be had."""
-    return is_sealed(signature) or signature == _NO_SIGNATURE
-
-
 def _is_signature(signature: str) -> bool:
     plain = _standard(signature)
     return is_sealed(plain) or signature in UNSIGNED or base64.b64decode(plain) in UNSIGNED_BYTES
-
-
-def _is_accepted(signature: str) -> bool:
-    """Ours, or the dummy Google documents for a call that another model made."""
-    dummy = base64.b64encode(b"skip_thought_signature_validator").decode()
-    return signature == dummy or is_sealed(signature)
 
 
 def _standard(signature: str) -> str:
