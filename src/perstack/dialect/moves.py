@@ -166,7 +166,8 @@ def release(page: Page, run: Run) -> None:
 def may_think(page: Page, run: Run) -> bool:
     """Whether the model is asked for `run` as things stand."""
     job = page.job
-    if not job.cancelled and job.stopped is None:
+    unpriced = job.limits.max_tokens is None and job.limits.max_cost is None
+    if unpriced and not job.cancelled and job.stopped is None:
         if job.limits.max_steps - job.steps >= len(job.runs):
             return True  # wanted() would say the same
     return any(isinstance(want, Generate) and want.run == run.id for want in wanted(job))

@@ -48,7 +48,6 @@ class Page:
         self.at = ms(job.at)
         self.full = voice.full
         self.runtime = voice.runtime
-        self.rewound = voice.rewound
         self.segments = dict(voice.segments)
         self.hearing = voice.hearing
         self.early = voice.early

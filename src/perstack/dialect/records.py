@@ -15,7 +15,7 @@ from . import types as wire
 from .heard import ms
 from .speak import speak, take_up
 from .voice import Voice
-from .words import usage_of
+from .words import is_step_limit, usage_of
 
 _REDACTED = "REDACTED"
 _DEFAULT_API = "https://api.perstack.ai"
@@ -31,12 +31,15 @@ def tell(events: Iterable[Event], voice: Voice | None = None) -> Iterator[wire.W
 
 
 def voice_of(events: Iterable[Event], voice: Voice | None = None) -> Voice:
-    """Where the telling of a log stands at its end, to go on from there. voice: a new one."""
+    """Where the telling of a log stands at its end, to go on from there. voice: a new one.
+
+    Whoever wrote the log has told all of it. Only what a rewind at its end leads to is still to be told.
+    """
     voice, job = voice or Voice(), Job()
     for event in lineage(events):
         before, job = job, apply(job, event)
         voice, _ = speak(voice, before, event, job)
-    return voice
+    return _settled(voice, job)[0]
 
 
 def checkpoints(
@@ -120,6 +123,7 @@ def _told(
     voice, job = voice or Voice(), Job()
     for event in log:
         if isinstance(event, Rewound):
+            yield job.seq, _settled(voice, job)[1]
             voice, job = places[event.to]
         before, job = job, apply(job, event)
         voice, told = speak(voice, before, event, job)
@@ -129,9 +133,15 @@ def _told(
     yield job.seq, take_up(voice, job)[1]
 
 
+def _settled(voice: Voice, job: Job) -> tuple[Voice, list[wire.WireEvent]]:
+    """What the process that wrote the log so far has told beyond its facts."""
+    return (voice, []) if isinstance(voice.taken_up, Rewound) else take_up(voice, job)
+
+
 def _status(job: Job) -> wire.JobStatus:
     if job.stopped is not None:
-        return "stoppedByMaxSteps" if job.stopped.reason == "limit" else "stoppedByError"
+        stop = job.stopped
+        return "stoppedByMaxSteps" if is_step_limit(stop.reason, stop.what) else "stoppedByError"
     if job.done is not None:
         return "completed" if job.done.outcome == "completed" else "stoppedByError"
     parked = bool(job.questions) and not wanted(job)

@@ -71,9 +71,12 @@ from .moves import (
 )
 from .page import Page, open_calls
 from .voice import Segment, Voice
-from .words import error_of, expert_message, expert_ref, rank, result_skill, usage_of
+from .words import error_of, expert_message, expert_ref, is_step_limit, rank, result_skill, usage_of
 
 _CUT = "The reply was cut off at the output limit of the model."
+_STOPS = {"limit": "LimitReached", "interrupted": "Interrupted", "bug": "Bug"}
+"""The names of errors that are no failures of a model. The reference knows one limit: that of steps."""
+
 _ENCODER = msgspec.json.Encoder()
 
 Told = tuple[Voice, list[wire.WireEvent]]
@@ -150,7 +153,7 @@ def _rewound(voice: Voice, event: Rewound, job: Job) -> Voice:
         id: replace(segment, rewinds=(*segment.rewinds, (len(job.runs[id].history), job.seq)))
         for id, segment in voice.segments.items()
     }
-    return replace(voice, taken_up=event, rewound=job.seq, segments=segments, hearing={})
+    return replace(voice, taken_up=event, segments=segments, hearing={})
 
 
 _Told = RunStarted | Replied | ReplyFailed | ToolReturned | UserSpoke | Stopped | RunFinished
@@ -180,14 +183,13 @@ def _tell(page: Page, before: Job, event: _Told) -> None:
 
 
 def _run_started(page: Page, event: RunStarted) -> None:
-    run, rewound = page.job.runs[event.run], page.rewound
+    run = page.job.runs[event.run]
     segment = Segment(
-        id=page.id() if rewound else run.id,
+        id=run.id,
         expert=expert_ref(page.job.lock.expert(run.expert)),
         step=1,
         checkpoint=page.id(),
         started_at=page.at,
-        rewinds=((0, rewound),) if rewound else (),
     )
     if event.by is not None:
         parent, phase = page.segments[event.by.run], page.job.runs[event.by.run].phase
@@ -337,12 +339,11 @@ def _stopped(page: Page, event: Stopped) -> None:
     for run in reversed(runs):  # the root has the last word
         hush(page, run)
         reopen(page, run)
-        if event.reason == "limit":
+        if is_step_limit(event.reason, event.what):
             end(page, run, "stoppedByExceededMaxSteps")
-            continue
-        name = "Interrupted" if event.reason == "interrupted" else "Bug"
-        error = wire.Error(name=name, message=event.what, is_retryable=True)
-        end(page, run, "stoppedByError", error=error)
+        else:
+            error = wire.Error(name=_STOPS[event.reason], message=event.what, is_retryable=True)
+            end(page, run, "stoppedByError", error=error)
 
 
 def _run_finished(page: Page, event: RunFinished, before: Job) -> None:

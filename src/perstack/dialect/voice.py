@@ -89,7 +89,7 @@ class Voice(Value, frozen=True):
 
     full: whole histories are told. window_of: the tokens a model can take in, None if unknown; window: those of
     the model in use. runtime: what the job was started with.
-    segments: of the runs at work, and the root, by run. rewound: seq of the last rewind, 0 for none.
+    segments: of the runs at work, and the root, by run.
     taken_up: the job was taken up again, and nothing has been told of that yet.
     hearing: what was streamed, by run. notices: how many were told. early: those about skills that came before
     the segment they belong to.
@@ -100,7 +100,6 @@ class Voice(Value, frozen=True):
     window: int | None = None
     runtime: str = ""
     segments: dict[str, Segment] = msgspec.field(default_factory=dict[str, Segment])
-    rewound: int = 0
     taken_up: Resumed | Rewound | None = None
     hearing: dict[str, Hearing] = msgspec.field(default_factory=dict[str, Hearing])
     notices: int = 0

@@ -65,6 +65,11 @@ def error_of(failure: Failure, message: str) -> wire.Error:
     )
 
 
+def is_step_limit(reason: str, what: str) -> bool:
+    """Whether a job was stopped at its limit of steps, the one limit the reference has a word for."""
+    return reason == "limit" and what.startswith("maxSteps")
+
+
 def rank(call: Call) -> int:
     """0: answered by tools, or with its fault · 1: by another Expert · 2: by a person."""
     return 0 if call.fault else _RANKS.get(call.kind, 0)
