@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from perstack.errors import ModelError, sole
-from perstack.job import Done, fold, wanted
+from perstack.job import Done, Json, fold, wanted
 from perstack.models import Reply, Request
 from perstack.testing import Crash, MemoryStore, ScriptedModel, calls, fails, says
 
@@ -35,7 +35,7 @@ class World:
         if dice.random() < 0.15 and self.asked[place] == 1:
             return fails("Overloaded", retry_after_s=0)
         name = f"{request.path or 'root'}-{request.step}".replace("/", "_")
-        choices = [
+        choices: list[tuple[str, dict[str, Json]]] = [
             ("appendTextFile", {"path": "notes.txt", "text": f"{name}\n"}),
             ("readTextFile", {"path": "notes.txt"}),
             ("todo", {"newTodos": [name]}),

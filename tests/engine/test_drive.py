@@ -187,6 +187,17 @@ async def test_max_steps_parks_the_job(tmp_path: Path) -> None:
     assert (job.stopped.reason, job.steps) == ("limit", 3)
 
 
+async def test_time_at_work_is_a_limit_that_parks_the_job(tmp_path: Path) -> None:
+    async def hang(request: Request) -> None:
+        await anyio.sleep_forever()
+
+    model = ScriptedModel(says("never"), each=hang)
+    with anyio.fail_after(5):
+        job = await play(start(tmp_path, limits=Limits(max_duration_s=0.02)), model, MemoryStore())
+    assert job.stopped is not None
+    assert (job.stopped.reason, job.stopped.what) == ("limit", "maxDuration 0.02 s")
+
+
 async def test_a_cancelled_job_ends_and_its_tool_is_cancelled(tmp_path: Path) -> None:
     inbox, heard = Inbox(), Heard()
     sleep = {

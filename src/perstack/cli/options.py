@@ -57,6 +57,21 @@ def model_options(command: Command) -> Command:
                 type=click.IntRange(min=1),
                 help="Milliseconds one reply of the model may take [default: 300000].",
             ),
+            click.option(
+                "--max-tokens",
+                type=click.IntRange(min=1),
+                help="Input and output tokens, over all runs of the job.",
+            ),
+            click.option(
+                "--max-duration",
+                type=click.IntRange(min=1),
+                help="Milliseconds the job may work, waiting for you not counted.",
+            ),
+            click.option(
+                "--max-cost",
+                type=click.FloatRange(min=0, min_open=True),
+                help="US dollars the model may cost, over all runs of the job.",
+            ),
         )
     ):
         command = option(command)

@@ -47,9 +47,14 @@ class StdioSkill(Value, frozen=True, tag="mcpStdioSkill", tag_field="type"):
 
 
 class RemoteSkill(Value, frozen=True, tag="mcpSseSkill", tag_field="type"):
-    """A remote MCP server."""
+    """A remote MCP server.
+
+    headers_env: by name of the header, the variable that holds its value, with words before it that stand
+    before the value: "Bearer MY_TOKEN".
+    """
 
     endpoint: str
+    headers_env: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     pick: tuple[str, ...] = ()
     omit: tuple[str, ...] = ()
     allowed_domains: tuple[str, ...] = ()
@@ -99,12 +104,21 @@ class Expert(Value, frozen=True):
 
 
 class Limits(Value, frozen=True):
-    """What a job may use. Steps are replies of the model, counted over all its runs."""
+    """What a job may use, over all its runs; None: as much as it likes.
+
+    max_steps: replies of the model. max_retries: times one request is tried again. timeout_s: seconds for one reply.
+    max_depth: delegates below delegates; max_fan_out: delegates called in one reply. max_tokens: input and output
+    together. max_duration_s: seconds at work, waiting for people not counted. max_cost: US dollars.
+    """
 
     max_steps: int = 100
     max_retries: int = 5
     timeout_s: float = 300.0
     max_depth: int = 5
+    max_fan_out: int = 16
+    max_tokens: int | None = None
+    max_duration_s: float | None = None
+    max_cost: float | None = None
 
 
 class ProviderTable(Value, frozen=True):
@@ -127,6 +141,9 @@ class Project(Value, frozen=True):
     max_steps: int | None = None
     max_retries: int | None = None
     timeout_s: float | None = msgspec.field(default=None, name="timeout")
+    max_tokens: int | None = None
+    max_duration_s: float | None = msgspec.field(default=None, name="maxDuration")
+    max_cost: float | None = None
     experts: dict[str, Expert] = msgspec.field(default_factory=dict[str, Expert])
     api_base_url: str = msgspec.field(default="https://api.perstack.ai", name="perstackApiBaseUrl")
     base_skill_command: tuple[str, ...] = msgspec.field(default=(), name="perstackBaseSkillCommand")

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
+from perstack._net import is_loopback
+
 MAX_DESCRIPTION = 2048
 MAX_INSTRUCTION = 20480
 MAX_RULE = 2048
@@ -29,6 +31,7 @@ MAX_TOOLS = 255
 MAX_REQUIRED_ENV = 255
 MAX_ENV_NAME = 255
 MAX_DOMAIN = 253
+MAX_HEADERS = 32
 
 ENV_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", re.ASCII)
 TOOL_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", re.ASCII)
@@ -37,6 +40,8 @@ DOMAIN = re.compile(
     r"(\*\.)?[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*",
     re.ASCII,
 )
+HEADER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]*", re.ASCII)
+HEADER_VALUE = re.compile(r"(?:[!-~]+ )?[a-zA-Z0-9_][a-zA-Z0-9_-]*", re.ASCII)
 PUNYCODE = re.compile(r"(?:^|\.)(xn--)", re.ASCII | re.IGNORECASE)
 
 Check = Callable[[str], str | None]
@@ -50,6 +55,14 @@ _NUMBERS = (
     (re.compile(r"0[0-7]{0,20}"), 8, 0),
     (re.compile(r"[1-9][0-9]{0,16}"), 10, 0),
 )
+_OWN_HEADERS = {
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+}
 _METADATA_HOSTS = {"metadata", "metadata.google.internal", "instance-data"}
 
 
@@ -115,6 +128,31 @@ def endpoint_fault(text: str) -> str | None:
     if url is None or url.scheme != "https" or is_private_host(url.hostname or ""):
         return f"must be a public HTTPS URL, {json.dumps(text)} is not"
     return sized(MAX_ENDPOINT)(text)
+
+
+def is_loopback_url(text: str) -> bool:
+    """Whether `text` is an http or https address of this machine, by its spelling."""
+    url = _split_url(text)
+    return url is not None and url.scheme in ("http", "https") and is_loopback(url.hostname or "")
+
+
+def header_name_fault(text: str) -> str | None:
+    """The name of an HTTP header that is free to be set."""
+    if problem := matching(HEADER, "the name of an HTTP header")(text) or sized(MAX_ENV_NAME)(text):
+        return problem
+    if text.lower() in _OWN_HEADERS or text.lower().startswith("mcp-"):
+        return "is set by the protocol itself"
+    return None
+
+
+def header_value_fault(text: str) -> str | None:
+    """The name of a variable, with what comes before its value."""
+    if HEADER_VALUE.fullmatch(text):
+        return sized(MAX_ENV_NAME)(text)
+    return (
+        f"{json.dumps(text)} names no environment variable; "
+        'write MY_KEY, or "Bearer MY_TOKEN" for a value with a word before it'
+    )
 
 
 def json_object_fault(text: str) -> str | None:

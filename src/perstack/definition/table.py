@@ -24,10 +24,11 @@ _LARGEST = 2**53 - 1  # beyond it, a reader that knows only doubles sees another
 
 @dataclass(slots=True)
 class Notes:
-    """What was found so far, in the order of reading."""
+    """What was found so far, in the order of reading. allow_loopback: remote skills may be on this machine."""
 
     faults: list[Fault] = field(default_factory=list[Fault])
     warnings: list[Fault] = field(default_factory=list[Fault])
+    allow_loopback: bool = False
 
 
 class Table:

@@ -117,23 +117,24 @@ class Parsed(Value, frozen=True):
         return broken if broken and (version is None or broken.version in (None, version)) else None
 
 
-def parse_project(text: str, source: str) -> Parsed:
+def parse_project(text: str, source: str, *, allow_loopback: bool = False) -> Parsed:
     """The project that `text` says. source: what to call it in messages, usually its path.
 
+    allow_loopback: let remote skills be on this machine, as who develops a server wants it.
     Raises DefinitionError for what is wrong outside of the Experts.
     """
     try:
         raw = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise DefinitionError(source, [_syntax_fault(str(error), text)]) from error
-    notes = Notes()
+    notes = Notes(allow_loopback=allow_loopback)
     project = _project(Table(raw, (), notes, TOP_KEYS))
     if notes.faults:
         raise DefinitionError(source, notes.faults)
     experts: dict[str, Expert] = {}
     broken: dict[str, BrokenExpert] = {}
     for key, value in cast("RawTable", raw.get("experts", {})).items():
-        own = Notes(warnings=notes.warnings)
+        own = Notes(warnings=notes.warnings, allow_loopback=allow_loopback)
         table = as_table(value)
         expert = None
         if table is None:
@@ -171,6 +172,7 @@ def _version_of(raw: RawTable | None) -> str | None:
 
 def _project(top: Table) -> Project:
     timeout_ms = top.number("timeout", least=0)
+    duration_ms = top.number("maxDuration", least=1)
     command = top.texts("perstackBaseSkillCommand") or ()
     if command and not command[0]:
         at = ("perstackBaseSkillCommand",)
@@ -184,6 +186,9 @@ def _project(top: Table) -> Project:
         max_steps=top.count("maxSteps", least=1),
         max_retries=top.count("maxRetries", least=0),
         timeout_s=None if timeout_ms is None else timeout_ms / 1000,
+        max_tokens=top.count("maxTokens", least=1),
+        max_duration_s=None if duration_ms is None else duration_ms / 1000,
+        max_cost=top.number("maxCost", least=0),
         api_base_url=top.take("perstackApiBaseUrl", str, rules.https_fault)
         or Project().api_base_url,
         base_skill_command=command,
@@ -332,7 +337,8 @@ def _skill(name: str, raw: RawTable, path: tuple[str, ...], notes: Notes) -> Ski
     domains = table.texts("allowedDomains", rules.domain_fault) or ()
     if kind == "mcpSseSkill":
         return RemoteSkill(
-            endpoint=table.need("endpoint", str, rules.endpoint_fault) or "",
+            endpoint=table.need("endpoint", str, _endpoint_check(notes)) or "",
+            headers_env=_headers_env(table),
             pick=pick,
             omit=omit,
             allowed_domains=domains,
@@ -358,6 +364,31 @@ def _skill(name: str, raw: RawTable, path: tuple[str, ...], notes: Notes) -> Ski
         description=description,
         rule=rule,
     )
+
+
+def _endpoint_check(notes: Notes) -> rules.Check:
+    """As `endpoint_fault`; a server on this machine passes where that was allowed."""
+
+    def check(text: str) -> str | None:
+        if notes.allow_loopback and rules.is_loopback_url(text):
+            return None
+        return rules.endpoint_fault(text)
+
+    return check
+
+
+def _headers_env(skill: Table) -> dict[str, str]:
+    table = skill.table("headersEnv")
+    if table is None:
+        return {}
+    if len(table.raw) > rules.MAX_HEADERS:
+        table.fault((), f"has {len(table.raw)} entries; at most {rules.MAX_HEADERS} are allowed")
+    headers: dict[str, str] = {}
+    for name in table.raw:
+        if problem := rules.header_name_fault(name):
+            table.fault((name,), problem)
+        headers[name] = table.take(name, str, rules.header_value_fault) or ""
+    return headers
 
 
 def _interactive_tools(skill: Table) -> dict[str, InteractiveTool]:

@@ -22,10 +22,11 @@ from perstack.job import (
     ReplyFailed,
     Text,
     ToolReturned,
+    Usage,
     Use,
     Waiting,
 )
-from perstack.models import Delta, Model, Reply, Request, ToolSpec
+from perstack.models import Delta, Model, Reply, Request, ToolSpec, price_of
 from perstack.skills import Toolbox
 
 from .equipment import Equipment
@@ -48,6 +49,7 @@ class Performer:
     def __init__(self, job: Job, model: Model, equipment: Equipment, notify: Notify) -> None:
         self._choice = job.model
         self._timeout_s = job.limits.timeout_s
+        self._priced = job.limits.max_cost is not None
         self._model = model
         self._equipment = equipment
         self._notify = notify
@@ -125,22 +127,29 @@ class Performer:
         return specs
 
     def _replied(self, wish: Generate, reply: Reply, box: Toolbox) -> Event:
-        message = reply.message
+        message, cost = reply.message, self._cost(reply.usage)
         if reply.finish == "refusal":
             text = message.text or "The model refused to answer."
             refused = Failure(name="Refused", message=text)
-            return ReplyFailed(run=wish.run, failure=refused, usage=reply.usage)
+            return ReplyFailed(run=wish.run, failure=refused, usage=reply.usage, cost=cost)
         cut = reply.finish == "length"
         if not cut and not wish.concluding and not message.calls and not message.text.strip():
             empty = Failure(
                 name="EmptyReply", message="The model replied with nothing.", retryable=True
             )
-            return ReplyFailed(run=wish.run, failure=empty, usage=reply.usage)
+            return ReplyFailed(run=wish.run, failure=empty, usage=reply.usage, cost=cost)
         calls = () if wish.concluding else tuple(box.complete(c) for c in _distinct(message))
         message = replace(
             message, calls=calls, model=f"{self._choice.provider}/{self._choice.model}"
         )
-        return Replied(run=wish.run, message=message, usage=reply.usage, cut=cut)
+        return Replied(run=wish.run, message=message, usage=reply.usage, cut=cut, cost=cost)
+
+    def _cost(self, usage: Usage) -> int:
+        """The price of a reply in millionths of a US dollar, where the job has a limit on it."""
+        choice = self._choice
+        if not self._priced or choice.provider == "cassette" or choice.provider == "custom":
+            return 0
+        return price_of(choice.provider, choice.model, usage) or 0
 
     async def _use(self, wish: Use) -> Event:
         call = wish.call

@@ -6,8 +6,8 @@ the skills. The one fact it writes of its own accord is that a bug cut the job s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import time
 
 import anyio
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from perstack.errors import PerstackError, sole
 from perstack.job import (
     Event,
+    IllegalEvent,
     Job,
     Notice,
     Rewound,
@@ -101,13 +102,32 @@ async def run_job(
                     await stage.write(event, sync=True)
                 ears.ready(stage.job)
                 perform = Performer(stage.job, model, equipment, stage.notify)
-                return await drive(stage.job, log, perform, inbox, stage.heard)
+                async with _time_limit(stage.job, inbox):
+                    return await drive(stage.job, log, perform, inbox, stage.heard)
         except Exception as error:
             cause = sole(error)  # tasks raise in groups
             if isinstance(cause, PerstackError):
                 raise cause from cause.__cause__
             await stage.write_bug(cause)
             raise
+
+
+@asynccontextmanager
+async def _time_limit(job: Job, inbox: Inbox) -> AsyncGenerator[None]:
+    """Puts the job down when the time it may work is over."""
+    most = job.limits.max_duration_s
+    if most is None:
+        yield
+        return
+
+    async def ring(most: float) -> None:
+        await anyio.sleep(most - job.active_s)
+        inbox.say(Stopped(reason="limit", what=f"maxDuration {most:g} s"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ring, most)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 class _Stage:
@@ -119,6 +139,10 @@ class _Stage:
         self._ears = ears
 
     async def write(self, event: Event, *, sync: bool = False) -> None:
+        if not may_follow(
+            self.job, event
+        ):  # an event that cannot follow would spoil the log for good
+            raise IllegalEvent(f"{type(event).__name__} cannot follow event {self.job.seq}")
         written = await self._log.append(event, sync=sync)
         self.heard(self.job, written, apply(self.job, written))
 

@@ -101,20 +101,25 @@ class RunStarted(Fact, frozen=True, kw_only=True):
 
 
 class Replied(Fact, frozen=True, kw_only=True):
-    """The model gave one whole reply. cut: its output limit ended it before the model did."""
+    """The model gave one whole reply. cut: its output limit ended it before the model did.
+
+    cost: its price in millionths of a US dollar, 0 where nobody asked for it.
+    """
 
     run: str
     message: ExpertMessage
     usage: Usage
     cut: bool = False
+    cost: int = 0
 
 
 class ReplyFailed(Fact, frozen=True, kw_only=True):
-    """The model gave no usable reply. usage: what it cost all the same."""
+    """The model gave no usable reply. usage, cost: what it took all the same."""
 
     run: str
     failure: Failure
     usage: Usage = Usage()
+    cost: int = 0
 
 
 class ToolCalled(Fact, frozen=True, kw_only=True):

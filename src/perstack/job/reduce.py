@@ -114,7 +114,11 @@ def apply(job: Job, event: Event) -> Job:
     if job.stopped is not None and not isinstance(event, Resumed | Rewound):
         raise IllegalEvent(f"{type(event).__name__} while the job is stopped")
     after = _apply(job, event)
-    return replace(after, seq=event.seq or job.seq + 1, at=event.at or job.at)
+    at = event.at or job.at
+    worked_s = 0.0 if isinstance(event, JobStarted | Resumed | Rewound) else max(at - job.at, 0.0)
+    return replace(
+        after, seq=event.seq or job.seq + 1, at=at, active_s=round(job.active_s + worked_s, 3)
+    )
 
 
 def _apply(job: Job, event: Event) -> Job:
@@ -141,22 +145,34 @@ def _apply(job: Job, event: Event) -> Job:
             return _heard(job, event)
         case RunStarted():
             return _run_started(job, event)
-        case Replied(usage=usage) | ReplyFailed(usage=usage):
+        case Replied(usage=usage, cost=cost) | ReplyFailed(usage=usage, cost=cost):
             run = _run(job, event.run)
             steps = job.steps + (isinstance(event, Replied) and _is_step(run))
-            run = replace(_advance(run, event, job.seq + 1), usage=run.usage + usage)
+            run = replace(
+                _advance(run, event, job.seq + 1),
+                usage=run.usage + usage,
+                tokens=run.tokens + usage.total_tokens,
+                cost=run.cost + cost,
+            )
             spent = {**job.spent, run.expert: job.spent.get(run.expert, Usage()) + usage}
-            return replace(_with(job, run), steps=steps, usage=job.usage + usage, spent=spent)
+            return replace(
+                _with(job, run),
+                steps=steps,
+                usage=job.usage + usage,
+                spent=spent,
+                cost=job.cost + cost,
+            )
         case ToolReturned():
             run = _run(job, event.run)
-            after = _with(job, _advance(run, event, job.seq + 1))
-            assert isinstance(run.phase, Acting)  # _advance refuses anything else
-            child = run.phase.flights[event.call].child
-            if child and not isinstance(job.runs[child].phase, Done):
+            child = _child_of(job, run, event.call)
+            if child is None:
+                return _with(job, _advance(run, event, job.seq + 1))
+            if not isinstance(child.phase, Done):
                 raise IllegalEvent(
-                    f"call {event.call} is answered by run {child}, which is at work"
+                    f"call {event.call} is answered by run {child.id}, which is at work"
                 )
-            return _without(after, {child}) if child else after
+            run = _advance(_charged(run, event.call, child), event, job.seq + 1)
+            return _without(_with(job, run), {child.id})
         case ToolCalled():
             return _with(job, _advance(_run(job, event.run), event, job.seq + 1))
         case RunFinished():
@@ -285,6 +301,23 @@ def _advance(run: Run, event: Event, seq: int) -> Run:
             raise IllegalEvent(f"{type(event).__name__} while {type(phase).__name__}")
 
 
+def _child_of(job: Job, run: Run, call: str) -> Run | None:
+    """The run that answers `call`, if one does."""
+    match run.phase:
+        case Acting(flights=flights) if call in flights:
+            return job.runs.get(flights[call].child)
+        case _:
+            return None
+
+
+def _charged(run: Run, call: str, child: Run) -> Run:
+    """`run` with what `child` took noted at the call it answers."""
+    assert isinstance(run.phase, Acting)  # it has a child
+    flight = replace(run.phase.flights[call], tokens=child.tokens, cost=child.cost)
+    flights = {**run.phase.flights, call: flight}
+    return replace(run, phase=replace(run.phase, flights=flights))
+
+
 def _is_open(flights: dict[str, Flight], id: str) -> bool:
     return id in flights and flights[id].result is None
 
@@ -331,7 +364,14 @@ def _returned(run: Run, phase: Acting, flight: Flight, event: ToolReturned, seq:
     results = [f.result for f in flights.values() if f.result is not None]
     heard = [said(text) for text in run.waiting]
     text = run.cut + reply.text.strip()
-    run = replace(run, history=run.history.plus(*results, *heard), waiting=(), cut="")
+    run = replace(
+        run,
+        history=run.history.plus(*results, *heard),
+        waiting=(),
+        cut="",
+        tokens=run.tokens + sum(f.tokens for f in flights.values()),
+        cost=run.cost + sum(f.cost for f in flights.values()),
+    )
     if any(f.ends for f in flights.values()) and not heard:
         return replace(run, phase=Answered(text=text) if text else Concluding())
     return _next_step(run, seq)

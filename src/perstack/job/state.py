@@ -18,7 +18,8 @@ from .todo import TodoList
 class Flight(Value, frozen=True, kw_only=True):
     """One call on its way: asked for, perhaps started, perhaps back.
 
-    in_doubt: it had started when the process that made it ended. child: the run that answers it.
+    in_doubt: it had started when the process that made it ended. child: the run that answers it, or did. tokens,
+    cost: what that run took, once it has.
     """
 
     call: Call
@@ -27,6 +28,8 @@ class Flight(Value, frozen=True, kw_only=True):
     child: str = ""
     result: ToolMessage | None = None
     ends: bool = False
+    tokens: int = 0
+    cost: int = 0
 
 
 class Thinking(Value, frozen=True, kw_only=True, tag=True):
@@ -84,6 +87,7 @@ class Run(Value, frozen=True, kw_only=True):
     path: its place in the tree of runs, "" for the root, "/2.1" for the delegate called first in the root's
     step 2. step: number of the reply it waits for or acts on, from 1. cut: the words of replies that were cut
     off, to be continued by the next. waiting: what a person said while calls were open. usage: its own alone.
+    tokens, cost: its own, and those of the delegates whose answers are in the history.
     """
 
     id: str
@@ -99,6 +103,8 @@ class Run(Value, frozen=True, kw_only=True):
     cut: str = ""
     waiting: tuple[str, ...] = ()
     usage: Usage = Usage()
+    tokens: int = 0
+    cost: int = 0
 
 
 class Stop(Value, frozen=True, kw_only=True):
@@ -113,7 +119,8 @@ class Job(Value, frozen=True, kw_only=True):
 
     seq, at: of the last event. runs: those at work, and the root; a child is gone once its parent has its
     answer, or has ended. steps: replies of the model over all runs. usage: of all runs; spent: the same by
-    Expert key.
+    Expert key. cost: of all runs, millionths of a US dollar, as far as it was asked for. active_s: seconds at
+    work: from one event to the next, but not up to one that takes the job up again.
     """
 
     id: str = ""
@@ -131,6 +138,8 @@ class Job(Value, frozen=True, kw_only=True):
     steps: int = 0
     usage: Usage = Usage()
     spent: dict[str, Usage] = msgspec.field(default_factory=dict[str, Usage])
+    cost: int = 0
+    active_s: float = 0.0
     cancelled: bool = False
     stopped: Stop | None = None
 

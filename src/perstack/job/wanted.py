@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, takewhile
 
 import msgspec
 
@@ -16,6 +16,7 @@ from perstack._ids import derived
 from perstack.definition import compose_instruction
 from perstack.errors import UnknownExpert
 
+from .budget import left_for
 from .events import (
     CalledBy,
     Event,
@@ -26,7 +27,7 @@ from .events import (
     ToolCalled,
     ToolReturned,
 )
-from .messages import Call, History, Text
+from .messages import Call, History, Text, UserMessage
 from .state import Acting, Answered, Concluding, Done, Flight, Job, Run, Thinking
 from .todo import todo_answer, todo_fault, todos_after
 
@@ -98,15 +99,16 @@ def wanted(job: Job) -> tuple[Command, ...]:
         if run.id not in held:
             commands.extend(_wanted(job, run))
     if held and not commands:
-        stop = Stopped(reason="limit", what=f"maxSteps {job.limits.max_steps}", run=held[0])
-        return (Record(event=stop, sync=True),)
+        run, limit = next(iter(held.items()))
+        return (Record(event=Stopped(reason="limit", what=limit, run=run), sync=True),)
     return tuple(commands)
 
 
-def _held(job: Job) -> list[str]:
-    """The runs whose next reply would be a step too many.
+def _held(job: Job) -> dict[str, str]:
+    """The runs that may not ask the model again, and the limit that says so.
 
-    Who began to wait first goes first, whatever others do meanwhile: a request in flight is never taken back.
+    Of steps, who began to wait first goes first, whatever others do meanwhile: a request in flight is never taken
+    back. Tokens and cost are divided down the tree (`budget`).
     """
     waiting = [
         (run.phase.since, run.id)
@@ -114,7 +116,13 @@ def _held(job: Job) -> list[str]:
         if isinstance(run.phase, Thinking | Concluding) and run.phase.since
     ]
     allowed = max(job.limits.max_steps - job.steps, 0)
-    return [] if len(waiting) <= allowed else [id for _, id in sorted(waiting)[allowed:]]
+    over = [] if len(waiting) <= allowed else [id for _, id in sorted(waiting)[allowed:]]
+    held = dict.fromkeys(over, f"maxSteps {job.limits.max_steps}")
+    for run in job.runs.values():
+        if isinstance(run.phase, Thinking | Concluding) and (limit := left_for(job, run).spent_up):
+            most = job.limits.max_tokens if limit == "maxTokens" else job.limits.max_cost
+            held[run.id] = f"{limit} {most}"
+    return held
 
 
 def _wanted(job: Job, run: Run) -> Iterator[Command]:
@@ -215,6 +223,13 @@ def _child(job: Job, run: Run, call: Call) -> RunStarted:
         raise _Refused("`query` must be a text that says what to do.")
     if run.depth >= job.limits.max_depth:
         raise _Refused(f"the depth limit of {job.limits.max_depth} is reached.")
+    if _delegates_before(run, call) >= job.limits.max_fan_out:
+        raise _Refused(
+            f"at most {job.limits.max_fan_out} delegates may be called in one reply. "
+            "Call the others when these have answered."
+        )
+    if _goes_round(job, run, call.skill, query):
+        raise _Refused(f"{call.skill} is already at work on this very query, further up.")
     try:
         expert, delegates = job.lock.expert(call.skill), job.lock.delegates_of(call.skill)
     except UnknownExpert as error:
@@ -227,6 +242,24 @@ def _child(job: Job, run: Run, call: Call) -> RunStarted:
         instruction=compose_instruction(expert, delegates, at=utc(job.at), workspace=job.workspace),
         by=CalledBy(run=run.id, call=call.id),
     )
+
+
+def _delegates_before(run: Run, call: Call) -> int:
+    """How many calls of delegates stand before `call` in its reply."""
+    assert isinstance(run.phase, Acting)
+    earlier = takewhile(lambda flight: flight.call.id != call.id, run.phase.flights.values())
+    return sum(1 for flight in earlier if flight.call.kind == "delegate")
+
+
+def _goes_round(job: Job, run: Run, expert: str, query: str) -> bool:
+    """Whether `expert` was asked the same by one of the runs that led here."""
+    above: Run | None = run
+    while above is not None:
+        asked = above.history[0]
+        if above.expert == expert and isinstance(asked, UserMessage) and asked.text == query:
+            return True
+        above = job.runs.get(above.by.run) if above.by is not None else None
+    return False
 
 
 def _result(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .cassette import Cassette, Recorder, load_cassette, open_recorder
 from .catalog import default_model, ending, open_model, traits_of
 from .model import Delta, Finish, Hear, Model, Reply, Request, ToolSpec
+from .prices import price_of
 from .wires.wire import Traits
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "load_cassette",
     "open_model",
     "open_recorder",
+    "price_of",
     "traits_of",
 ]
 

@@ -158,6 +158,9 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     max_steps: int | None = None
     max_retries: int | None = None
     timeout_s: float | None = None
+    max_tokens: int | None = None
+    max_duration_s: float | None = None
+    max_cost: float | None = None
     runtime: RuntimeName | None = None
     env_paths: tuple[str, ...] = ()
 
@@ -198,6 +201,9 @@ def settle(project: Project | None, flags: Flags) -> Settings:
             max_steps=_first(flags.max_steps, file.max_steps, limits.max_steps),
             max_retries=_first(flags.max_retries, file.max_retries, limits.max_retries),
             timeout_s=_first(flags.timeout_s, file.timeout_s, limits.timeout_s),
+            max_tokens=_first(flags.max_tokens, file.max_tokens, None),
+            max_duration_s=_first(flags.max_duration_s, file.max_duration_s, None),
+            max_cost=_first(flags.max_cost, file.max_cost, None),
         ),
         runtime=_first(flags.runtime, file.runtime, DEFAULT_RUNTIME),
         env_paths=flags.env_paths or file.env_path,

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from perstack.definition import ProviderName, Reasoning
+from perstack.definition import Limits, ProviderName, Reasoning
 from perstack.ops.project import Flags
 from perstack.ops.run import Order
 from perstack.ops.show import Shown
@@ -33,12 +33,16 @@ def show(
     max_steps: int | None,
     max_retries: int | None,
     timeout: int | None,
+    max_tokens: int | None,
+    max_duration: int | None,
+    max_cost: float | None,
     as_json: bool,
 ) -> None:
     """Print the system text, the tools and the limits that EXPERTKEY would run with. No model is asked."""
     order = Order(
         expert=expert_key,
         config=config,
+        cwd=Path().resolve(),
         workspace=Path().resolve(),
         env=os.environ,
         flags=Flags(
@@ -48,6 +52,9 @@ def show(
             max_steps=max_steps,
             max_retries=max_retries,
             timeout_s=None if timeout is None else timeout / 1000,
+            max_tokens=max_tokens,
+            max_duration_s=None if max_duration is None else max_duration / 1000,
+            max_cost=max_cost,
             env_paths=env_path,
         ),
     )
@@ -58,6 +65,15 @@ def show(
         click.echo(_as_text(shown))
 
 
+def _budget(limits: Limits) -> str:
+    parts = (
+        limits.max_tokens and f"{limits.max_tokens} tokens",
+        limits.max_duration_s and f"{limits.max_duration_s:g} s of work",
+        limits.max_cost and f"{limits.max_cost:g} US dollars",
+    )
+    return "".join(f", {part}" for part in parts if part)
+
+
 def _as_text(shown: Shown) -> str:
     limits = shown.limits
     lines = [
@@ -65,7 +81,8 @@ def _as_text(shown: Shown) -> str:
         f"Digest     {shown.integrity}",
         f"Model      {shown.provider}/{shown.model}, reasoning {shown.reasoning}",
         f"Limits     {limits.max_steps} steps, {limits.max_retries} retries, "
-        f"{limits.timeout_s:g} s a reply, delegates {limits.max_depth} deep",
+        f"{limits.timeout_s:g} s a reply, delegates {limits.max_depth} deep and {limits.max_fan_out} wide"
+        f"{_budget(limits)}",
         f"Delegates  {', '.join(shown.delegates) or 'none'}",
     ]
     lines += [f"Not shown  tools of {name}: its server knows them" for name in shown.starts_servers]
