@@ -1,0 +1,544 @@
+"""The jobs that are kept: which there are, what happened in one, and whether its log is whole.
+
+Everything here reads; nothing is written, no model is asked and no tool is used. What is told of a job is told by
+the dialect from its log, so it is what `perstack run` said while the job ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+import anyio
+import msgspec
+from msgspec.structs import replace
+
+from perstack._value import Value
+from perstack.dialect import (
+    Checkpoint,
+    RunEvent,
+    Voice,
+    WireEvent,
+    encode_wire,
+    speak,
+    take_up,
+    tell,
+)
+from perstack.errors import CorruptLog, UserError
+from perstack.job import (
+    Acting,
+    Done,
+    Event,
+    IllegalEvent,
+    Job,
+    Json,
+    Replied,
+    ReplyFailed,
+    Resumed,
+    Rewound,
+    RunFinished,
+    RunStarted,
+    TodoList,
+    ToolReturned,
+    Usage,
+    activity,
+    apply,
+    lineage,
+)
+from perstack.store import FileStore, Status, Store, Summary, summary_of
+
+from .telling import context_window
+
+STORAGE_VARIABLE = "PERSTACK_STORAGE_PATH"
+
+STATUSES: tuple[Status, ...] = (
+    "running",
+    "interrupted",
+    "waiting",
+    "stopped",
+    "completed",
+    "failed",
+    "cancelled",
+    "unreadable",
+)
+
+
+# Which jobs -----------------------------------------------------------------------------------------------
+
+
+def history_root(workspace: Path | None, env: Mapping[str, str], cwd: Path) -> Path:
+    """Where jobs are kept: in the workspace that was named, else where the environment says, else in `cwd`."""
+    if workspace is not None:
+        return cwd / workspace / "perstack"
+    named = env.get(STORAGE_VARIABLE)
+    return cwd / named if named else cwd / "perstack"
+
+
+JobSummary = Summary
+"""One job in a list."""
+
+
+class Which(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs are meant.
+
+    expert: key, with or without its version. since: written to at or after this, seconds since 1970 UTC.
+    statuses: one of these; () for any.
+    """
+
+    expert: str = ""
+    since: float = 0.0
+    statuses: tuple[Status, ...] = ()
+
+    def fits(self, job: Summary) -> bool:
+        return (
+            (
+                not self.expert
+                or job.expert == self.expert
+                or job.expert.startswith(f"{self.expert}@")
+            )
+            and job.updated_at >= self.since
+            and (not self.statuses or job.status in self.statuses)
+        )
+
+
+def store_at(root: Path) -> FileStore:
+    """The logs below `root`."""
+    return FileStore(root)
+
+
+async def jobs_of(store: Store, which: Which) -> tuple[Summary, ...]:
+    """The jobs that are meant, in short, the one written to last first."""
+    return tuple([job for job in await store.summaries() if which.fits(job)])
+
+
+async def job_ids_of(store: Store, which: Which) -> tuple[str, ...]:
+    """The same, only their ids. Reads no log if any job is meant."""
+    if which == Which():
+        return await store.jobs()
+    return tuple([job.job for job in await jobs_of(store, which)])
+
+
+# One job --------------------------------------------------------------------------------------------------
+
+
+class Moment(NamedTuple):
+    """One event, the job without and with it, and what is told of it. voice: where the telling stands then."""
+
+    before: Job
+    event: Event
+    after: Job
+    voice: Voice
+    told: Sequence[WireEvent]
+
+
+class Failed(NamedTuple):
+    """A tool call that failed, and what was said of it. id: unique in its reply."""
+
+    id: str
+    tool: str
+    text: str
+
+
+class Told(NamedTuple):
+    """One told event of a run.
+
+    seq: of the fact that told it. json: the event itself. failed: the calls whose failure it is the first to
+    tell. rewound: it is not on the branch the log ends on.
+    """
+
+    seq: int
+    json: dict[str, Json]
+    failed: tuple[Failed, ...] = ()
+    rewound: bool = False
+
+    @property
+    def type(self) -> str:
+        return self.json["type"]
+
+
+class RunRow(Value, frozen=True):
+    """One run of a job.
+
+    path: its place in the tree of runs, "" for the root. by: id of the run that called it. finished_at: 0 while
+    it has not. steps, usage: its own alone.
+    """
+
+    id: str
+    path: str
+    expert: str
+    query: str
+    status: Literal["running", "waiting", "stopped", "completed", "failed", "cancelled"]
+    started_at: float
+    by: str = ""
+    finished_at: float = 0.0
+    steps: int = 0
+    usage: Usage = Usage()
+
+
+class History:
+    """What happened in one job. events: its log, not empty. path: where that lies, for errors.
+
+    Raises CorruptLog if an event cannot follow the one before it.
+    """
+
+    def __init__(self, events: Sequence[Event], path: str) -> None:
+        self.events = tuple(events)
+        self.path = path
+        self.branch = tuple(lineage(self.events))
+        self.job = last_of(moments(self.events, None, path)).after
+
+    @property
+    def id(self) -> str:
+        return self.job.id
+
+    def told(self, *, full: bool = False) -> list[Told]:
+        """All events told of its runs, in order. full: with whole histories in them."""
+        kept = {event.seq for event in self.branch}
+        unsaid: dict[str, list[Failed]] = {}
+        rows: list[Told] = []
+        for moment in moments(self.events, usual_voice(full=full), self.path):
+            if isinstance(moment.event, ToolReturned):
+                failed = _failure(moment.before, moment.event, moment.after)
+                if failed is not None:
+                    unsaid.setdefault(moment.event.run, []).append(failed)
+            run_of = {segment.id: run for run, segment in moment.voice.segments.items()}
+            for told in moment.told:
+                if not isinstance(told, RunEvent):
+                    continue
+                json = msgspec.to_builtins(told)
+                says = json["type"] in _SAY_FAILURES
+                failures = unsaid.pop(run_of.get(told.run_id, ""), []) if says else []
+                seq = moment.after.seq
+                rows.append(Told(seq, json, tuple(failures), seq not in kept))
+        return rows
+
+    def checkpoints(self, *, full: bool = False) -> list[Checkpoint]:
+        """Its checkpoints, in order. full: with their messages."""
+        return [point for _, point in self._checkpoints(usual_voice(full=full))]
+
+    def checkpoint(self, id: str) -> Checkpoint | None:
+        """One checkpoint with all its messages; None if there is none of that id."""
+        for seq, point in self._checkpoints(usual_voice()):
+            if point.id == id:  # told once more, and only this place with its history
+                return next(
+                    whole
+                    for at, whole in self._checkpoints(usual_voice(), full_at=seq)
+                    if at == seq and whole.id == id
+                )
+        return None
+
+    def has_checkpoint(self, id: str) -> bool:
+        return any(point.id == id for _, point in self._checkpoints(usual_voice()))
+
+    def has_run(self, id: str) -> bool:
+        """Whether any event is told of a run of this id."""
+        return any(
+            told.run_id == id
+            for moment in moments(self.events, usual_voice(), self.path)
+            for told in moment.told
+        )
+
+    def _checkpoints(self, voice: Voice, full_at: int = 0) -> Iterator[tuple[int, Checkpoint]]:
+        """Each checkpoint with the `seq` it stands for. full_at: the event to tell with whole histories."""
+        for moment in moments(self.events, voice, self.path, full_at):
+            for told in moment.told:
+                # startRun repeats one that stands already, and a nextCheckpoint has not been reached
+                point = getattr(told, "checkpoint", None)
+                if isinstance(point, Checkpoint):
+                    yield moment.after.seq, point
+
+    def moments(self, *, all: bool = False) -> Iterator[Moment]:
+        """Event by event, on the branch the log ends on. all: what was left behind too."""
+        yield from moments(self.events if all else self.branch, None, self.path)
+
+    def stream(self, *, full: bool = False, all: bool = False) -> Iterator[Sequence[WireEvent]]:
+        """What is told of each event. all: what was left behind too. full: with whole histories."""
+        events = self.events if all else self.branch
+        for moment in moments(events, usual_voice(full=full), self.path):
+            yield moment.told
+
+    def runs(self) -> tuple[RunRow, ...]:
+        """Its runs on the branch the log ends on, each before those it called."""
+        rows = _run_rows(self.branch, self.path)
+        return tuple(sorted(rows, key=lambda row: _place(row.path)))
+
+
+async def load_history(store: Store, root: Path, job: str) -> History | None:
+    """What happened in `job`; None if there is no such job. Raises CorruptLog, StoreError, UserError."""
+    events = await store.read(job)
+    return History(events, str(log_path(root, job))) if events else None
+
+
+async def need_history(store: Store, root: Path, job: str) -> History:
+    """The same; having no such job is a UserError."""
+    history = await load_history(store, root, job)
+    if history is None:
+        raise UserError(f"There is no job {job} in {root}. `perstack log --jobs` lists the jobs.")
+    return history
+
+
+def log_path(root: Path, job: str) -> Path:
+    return root / "jobs" / job / "log.jsonl"
+
+
+def usual_voice(*, full: bool = False) -> Voice:
+    """The voice `perstack run` speaks with."""
+    return Voice(full=full, window_of=context_window)
+
+
+def moments(
+    events: Sequence[Event], voice: Voice | None, path: str, full_at: int = 0
+) -> Iterator[Moment]:
+    """A log, event by event; what a rewind left behind too. The last moment may come again, with what is owed.
+
+    voice: tells what is told of each, None for nothing. full_at: the event to tell with whole histories.
+    Raises CorruptLog at the first event that cannot follow.
+    """
+    returns = {event.to for event in events if isinstance(event, Rewound)}
+    places: dict[int, tuple[Job, Voice]] = {}
+    job, state = Job(), voice or Voice()
+    moment: Moment | None = None
+    for event in events:
+        if isinstance(event, Rewound):
+            if event.to not in places:
+                raise CorruptLog(
+                    path, event.seq, f"it rewinds to event {event.to}, which is not before it"
+                )
+            job, state = places[event.to]
+        try:
+            before, job = job, apply(job, event)
+        except IllegalEvent as error:
+            raise CorruptLog(path, event.seq, f"it cannot follow: {error}") from error
+        told: Sequence[WireEvent] = ()
+        if voice is not None:
+            full = voice.full or event.seq == full_at
+            state, told = speak(replace(state, full=full), before, event, job)
+        moment = Moment(before, event, job, state, told)
+        yield moment
+        if event.seq in returns:
+            places[event.seq] = job, state
+    if moment is not None and voice is not None:
+        state = replace(state, full=voice.full or moment.after.seq == full_at)
+        state, told = take_up(state, moment.after)
+        if told:
+            yield Moment(moment.after, moment.event, moment.after, state, told)
+
+
+def last_of(row: Iterable[Moment]) -> Moment:
+    """The last of a row that is not empty."""
+    *_, last = row
+    return last
+
+
+_SAY_FAILURES = {
+    "resolveToolResults",
+    "attemptCompletion",
+    "finishAllToolCalls",
+    "callDelegate",
+    "callInteractiveTool",
+    "completeRun",
+    "stopRunByError",
+    "stopRunByExceededMaxSteps",
+}
+"""The events that can be the first to tell that a call failed."""
+
+
+def _failure(before: Job, event: ToolReturned, after: Job) -> Failed | None:
+    phase = before.runs[event.run].phase
+    assert isinstance(phase, Acting)  # only an open call returns
+    call = phase.flights[event.call].call
+    row = activity.activity_of(call, event.parts, event.is_error, TodoList())
+    error = getattr(row, "error", None)
+    return Failed(call.id, call.tool, error) if error else None
+
+
+def _run_rows(branch: Sequence[Event], path: str) -> list[RunRow]:
+    rows: dict[str, RunRow] = {}
+    job = Job()
+    for before, event, job, _, _ in moments(branch, None, path):
+        match event:
+            case RunStarted(run=id):
+                rows[id] = RunRow(
+                    id=id,
+                    path=job.runs[id].path,
+                    expert=job.lock.key_of(event.expert),
+                    query=event.query,
+                    status="running",
+                    started_at=event.at,
+                    by=event.by.run if event.by is not None else "",
+                )
+            case Replied(run=id, usage=usage) | ReplyFailed(run=id, usage=usage):
+                steps = rows[id].steps + job.steps - before.steps
+                rows[id] = replace(rows[id], steps=steps, usage=rows[id].usage + usage)
+            case RunFinished(run=id, outcome=outcome):
+                rows[id] = replace(rows[id], status=outcome, finished_at=event.at)
+                for lost in before.runs.keys() - job.runs.keys():  # it took those below it along
+                    if not rows[lost].finished_at:
+                        rows[lost] = replace(rows[lost], status="cancelled", finished_at=event.at)
+            case _:
+                pass
+        root = job.root_run
+        if root is not None and rows[root.id].finished_at and not isinstance(root.phase, Done):
+            rows[root.id] = replace(
+                rows[root.id], status="running", finished_at=0.0
+            )  # spoken to again
+    status = summary_of(job).status if job.id else "interrupted"
+    if status in ("waiting", "stopped"):
+        return [row if row.finished_at else replace(row, status=status) for row in rows.values()]
+    return list(rows.values())
+
+
+def _place(path: str) -> tuple[tuple[int, int], ...]:
+    """ "/2.1/1.3" as numbers, so that step 10 comes after step 9."""
+    return tuple(
+        [(int(step), int(call)) for step, call in (p.split(".") for p in path.split("/")[1:])]
+    )
+
+
+# Whether a log is whole -----------------------------------------------------------------------------------
+
+
+class Verified(Value, frozen=True):
+    """A log that is whole. events: in it; sum: of the last. told: lines of its stream.
+
+    grown: events that this version would write with members that its writer did not know yet. tail: bytes after
+    the last line, of an event that is being written now or never was.
+    """
+
+    job: str
+    events: int
+    sum: str
+    told: int
+    grown: int = 0
+    tail: int = 0
+
+
+async def verify(store: Store, root: Path, job: str) -> Verified:
+    """Reads a log as strictly as can be.
+
+    The chain of sums and the order are checked by reading; then that every event may follow, that it is written
+    again as the same bytes, and that telling it twice tells the same. Raises CorruptLog, naming the first event
+    that is wrong; UserError if there is no such job.
+    """
+    history = await need_history(store, root, job)  # an event that may not follow ends it here
+    events, path = history.events, history.path
+    data = await anyio.Path(path).read_bytes()
+    lines = data.split(b"\n")
+    grown = 0
+    for event, line in zip(events, lines, strict=False):  # more may have been written meanwhile
+        body = line.rpartition(_SUM)[0] + b"}"
+        again = msgspec.json.encode(event)
+        if again != body:
+            if msgspec.json.encode(_shrunk(again, body)) != body:
+                raise CorruptLog(path, event.seq, "written again it is not the same bytes")
+            grown += 1
+    first = [(m.after.seq, told) for m in moments(events, usual_voice(), path) for told in m.told]
+    second = tell(events, usual_voice())
+    for (seq, told), again in zip(first, second, strict=True):
+        if encode_wire(told) != encode_wire(again):
+            raise CorruptLog(path, seq, "told again it is another stream")
+    return Verified(
+        job=job,
+        events=len(events),
+        sum=lines[len(events) - 1].rpartition(_SUM)[2][:-2].decode(),
+        told=len(first),
+        grown=grown,
+        tail=len(b"\n".join(lines[len(events) :])),
+    )
+
+
+_SUM = b',"sum":"'
+
+
+def _shrunk(again: bytes, body: bytes) -> Json:
+    """`again` without the members that `body` does not have."""
+
+    def shrunk(new: Json, old: Json) -> Json:
+        match new, old:
+            case dict(), dict():
+                members = cast("dict[str, Json]", new)
+                return {name: shrunk(members[name], old[name]) for name in members if name in old}
+            case list(), list():
+                rows = zip(cast("list[Json]", new), cast("list[Json]", old), strict=False)
+                return [shrunk(*row) for row in rows]
+            case _:
+                return new
+
+    return shrunk(msgspec.json.decode(again), msgspec.json.decode(body))
+
+
+class Parting(NamedTuple):
+    """Where a recorded stream parts from what the log tells.
+
+    line: of the recording, from 1; one more than it has if it ends too early. seq: the fact that tells what
+    should stand there, 0 if nothing should. recorded, told: what stands there and what should, None for nothing.
+    """
+
+    line: int
+    seq: int
+    recorded: bytes | None
+    told: bytes | None
+
+
+_NOTICES = {
+    "startStreamingReasoning",
+    "streamReasoning",
+    "completeStreamingReasoning",
+    "startStreamingRunResult",
+    "streamRunResult",
+    "completeStreamingRunResult",
+    "skillStarting",
+    "skillConnected",
+    "skillStderr",
+    "skillDisconnected",
+    "dockerBuildProgress",
+    "dockerContainerStatus",
+    "proxyAccess",
+}
+"""Told beside the log, so not told again from it."""
+
+
+class _Typed(msgspec.Struct):
+    type: str = ""
+
+
+def parting_of(recorded: bytes, history: History, *, full: bool = False) -> Parting | None:
+    """Where `recorded`, the stdout of `perstack run`, first differs from what the log tells; None if nowhere.
+
+    Notices are passed over, everything else is compared byte for byte. The recording may be that of all processes
+    that ran the job, one after the other, or of some that followed each other.
+    """
+    told: list[tuple[int, bytes]] = []
+    begins = {0}
+    for moment in moments(history.events, usual_voice(full=full), history.path):
+        if isinstance(moment.event, Resumed | Rewound):
+            begins.add(len(told))
+        lines = [encode_wire(event)[:-1] for event in moment.told]
+        told.extend([(moment.after.seq, line) for line in lines if not _is_notice(line)])
+    ends = {*begins, len(told)} - {0}
+    lines = [
+        (number, line)
+        for number, line in enumerate(recorded.split(b"\n"), 1)
+        if line and not _is_notice(line)
+    ]
+    first = lines[0][1] if lines else b""
+    place = next((at for at in sorted(begins) if at < len(told) and told[at][1] == first), 0)
+    for number, line in lines:
+        if place == len(told):
+            return Parting(number, 0, line, None)
+        seq, expected = told[place]
+        if line != expected:
+            return Parting(number, seq, line, expected)
+        place += 1
+    if place not in ends and told:
+        seq, expected = told[place]
+        return Parting(recorded.count(b"\n") + 1, seq, None, expected)
+    return None
+
+
+def _is_notice(line: bytes) -> bool:
+    try:
+        return msgspec.json.decode(line, type=_Typed).type in _NOTICES
+    except msgspec.DecodeError:
+        return False
