@@ -493,6 +493,70 @@ def test_an_endpoint_must_be_public(endpoint: str):
     assert "public HTTPS URL" in skill(f'type = "mcpSseSkill"\nendpoint = "{endpoint}"')[0]
 
 
+def test_an_endpoint_on_this_machine_passes_where_that_was_allowed():
+    def faults(endpoint: str) -> list[str]:
+        text = f"""
+        [experts.x]
+        instruction = "go"
+        [experts.x.skills.s]
+        type = "mcpSseSkill"
+        endpoint = "{endpoint}"
+        """
+        return lines(parse_project(text, "perstack.toml", allow_loopback=True).faults)
+
+    for allowed in ("http://localhost:3000/mcp", "http://127.0.0.1/", "https://[::1]:8/sse"):
+        assert faults(allowed) == []
+    for refused in (
+        "http://a.com",
+        "https://10.0.0.1/",
+        "ftp://localhost/",
+        "https://localhost.a/x y",
+    ):
+        assert "public HTTPS URL" in faults(refused)[0]
+
+
+REMOTE = 'type = "mcpSseSkill"\nendpoint = "https://a.com"\n'
+
+
+def test_headers_of_a_remote_skill_come_from_variables():
+    expert = parse(
+        """
+        [experts.x]
+        instruction = "go"
+        [experts.x.skills.s]
+        type = "mcpSseSkill"
+        endpoint = "https://a.com"
+        headersEnv = { Authorization = "Bearer MY_TOKEN", X-Api-Key = "MY_KEY" }
+        """
+    ).expert("x")
+    remote = expert.skills["s"]
+    assert isinstance(remote, RemoteSkill)
+    assert remote.headers_env == {"Authorization": "Bearer MY_TOKEN", "X-Api-Key": "MY_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('headersEnv = { "X Y" = "K" }', "is not the name of an HTTP header"),
+        ('headersEnv = { Host = "K" }', "is set by the protocol itself"),
+        ('headersEnv = { Mcp-Session-Id = "K" }', "is set by the protocol itself"),
+        ('headersEnv = { X-Key = "" }', "names no environment variable"),
+        ('headersEnv = { X-Key = "sk-123 abc def" }', "names no environment variable"),
+        ('headersEnv = { X-Key = "${KEY}" }', "names no environment variable"),
+        ("headersEnv = { X-Key = 1 }", "expected a string"),
+        ('headersEnv = "X-Key"', "expected a table"),
+        (
+            "headersEnv = {" + ", ".join(f'X-{n} = "K"' for n in range(33)) + "}",
+            "has 33 entries; at most 32 are allowed",
+        ),
+    ],
+)
+def test_a_header_needs_a_name_and_a_variable(line: str, problem: str):
+    (fault,) = skill(REMOTE + line)
+    assert fault.startswith("experts.x.skills.s.headersEnv")
+    assert problem in fault
+
+
 def test_a_remote_skill_needs_an_endpoint():
     assert skill('type = "mcpSseSkill"') == ["experts.x.skills.s.endpoint: is required"]
 
@@ -789,7 +853,7 @@ _scalars = st.one_of(
 _words = st.sampled_from(
     "model provider experts x skills s type mcpStdioSkill mcpSseSkill interactiveSkill tools setting "
     "providerName delegates instruction args providerSkills runtime timeout inputJsonSchema endpoint "
-    "providerToolOptions".split()
+    "providerToolOptions headersEnv".split()
 )
 _values = st.recursive(
     st.one_of(_scalars, _words),

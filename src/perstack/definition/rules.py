@@ -13,8 +13,6 @@ from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
-from perstack._net import is_loopback
-
 MAX_DESCRIPTION = 2048
 MAX_INSTRUCTION = 20480
 MAX_RULE = 2048
@@ -133,7 +131,11 @@ def endpoint_fault(text: str) -> str | None:
 def is_loopback_url(text: str) -> bool:
     """Whether `text` is an http or https address of this machine, by its spelling."""
     url = _split_url(text)
-    return url is not None and url.scheme in ("http", "https") and is_loopback(url.hostname or "")
+    if url is None or url.scheme not in ("http", "https"):
+        return False
+    name = (url.hostname or "").strip("[]").rstrip(".").lower()
+    address = _address(name)
+    return name == "localhost" or (address is not None and address.is_loopback)
 
 
 def header_name_fault(text: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -168,6 +169,12 @@ class Process:
                 left = left[os.write(self._in, left) :]
             except BlockingIOError:
                 continue
+
+    def has_output(self) -> bool:
+        """Whether there is something to read now, if only the end."""
+        poll = select.poll()
+        poll.register(self._out, select.POLLIN)
+        return bool(poll.poll(0))
 
     def babble(self, line: bytes) -> None:
         """Treat a line of output that is no message as if it had come on standard error."""

@@ -3,15 +3,12 @@
 The only module, beside the base skill's own server, that imports the MCP SDK, which takes a second. So it is
 itself imported only when an Expert has such a skill.
 
-How a skill lives. A *keeper* task opens the server, asks for its tools, and keeps the connection until it ends
-or the skill is closed. Calls go straight to the open connection, as many at once as are made. When the
-connection ends, calls in flight come back as errors that say the outcome is unknown, since nobody knows whether
-they took effect; they are never made again here. The next call has the server opened anew: a local one once,
-after which the skill is unavailable; a remote one as often as asked, with growing pauses.
-
 Both eras of the protocol are spoken. `initialize` comes first, since almost every server knows it, and one that
 does not says so at once; asking the newer way first costs ten seconds with servers that ignore what they do not
 know.
+
+A call is made once. When the connection ends before the answer has come, the outcome says that it is unknown.
+When a call takes too long it is cancelled at the server. How a connection is kept is told in `keeper.py`.
 
 Not done here: which tools an Expert may use (`toolbox.py`), and whether arguments fit the schema.
 """
@@ -19,7 +16,6 @@ Not done here: which tools an Expert may use (`toolbox.py`), and whether argumen
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
@@ -27,34 +23,29 @@ from contextlib import (
     asynccontextmanager,
     contextmanager,
 )
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import anyio
+import httpx2
 import mcp_types as types
-from anyio.abc import TaskStatus
 from mcp import Client, MCPError
 from mcp.client.session import ClientRequestContext, IncomingMessage
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.message import SessionMessage
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from perstack._version import version
-from perstack.definition import StdioSkill
-from perstack.errors import SkillUnavailable, sole
-from perstack.job import (
-    Json,
-    Notice,
-    SkillConnected,
-    SkillDisconnected,
-    SkillStarting,
-    SkillStderr,
-    Text,
-)
+from perstack.definition import RemoteSkill, StdioSkill
+from perstack.errors import SkillUnavailable
+from perstack.job import Json, SkillStarting, SkillStderr, Text
 
 from .base.shell import Wrap, unwrapped
+from .keeper import Changed, Hear, Keeper, Life, Limits, opened
 from .launch import (
     GRACE_S,
     LINE_MAX,
@@ -66,6 +57,9 @@ from .launch import (
     open_process,
 )
 from .mcp_results import clean, outcome_of, tools_of
+from .patience import LONGEST, Patience
+from .public_http import CONNECT_S, PublicTransport, proxy_for
+from .remote import endpoint_of, headers_of
 from .skill import Outcome, Skill, Tool
 
 STARTUP_S = 60.0
@@ -74,38 +68,28 @@ STARTUP_S = 60.0
 TOOL_S = 60.0
 """What a call has between two signs of life: the call itself, and each progress it reports."""
 
-LONGEST = 10
-"""How many times `tool_s` a call may take in all, however much progress it reports."""
-
 PAGES_MAX = 100
 TOOLS_MAX = 1000
-FAULTS_TOLD = 20
 
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
+_POLL_S = 0.02
 _MESSAGE_MAX = 8192
 _SESSION_OVER = "Session terminated"  # the SDK's words, which have no code of their own
 _NO_ELICITATION = "Elicitation not supported"  # likewise
 _WAITING_MESSAGES = 64  # so that a call can be cancelled while the server does not read
 
-Hear = Callable[[Notice], None]
-"""Is told what happens with a skill. Must not wait."""
-
 Ask = Callable[[str, dict[str, Json]], Awaitable[dict[str, Json] | None]]
 """Asks a person: (message, JSON Schema of the answer) → the answer, None if there will be none."""
 
-Changed = Callable[[tuple[Tool, ...], tuple[Tool, ...]], None]
-"""Is told that a server offers other tools: (before, now)."""
+_Streams = AbstractAsyncContextManager[Any]
+"""A transport: the SDK's two streams, whose types it keeps private."""
 
-_Streams = AbstractAsyncContextManager[
-    Any
-]  # of the SDK's two streams, whose types it keeps private
 _FAILURES = (
     SkillUnavailable,
     MCPError,
     ValueError,  # pydantic's ValidationError is one
     RuntimeError,
     OSError,
+    httpx2.HTTPError,
     anyio.ClosedResourceError,
     anyio.BrokenResourceError,
 )
@@ -145,18 +129,50 @@ async def open_stdio_skill(
         async with open_process(name, argv, child_env, workspace, murmur) as process:
             yield _Local(process)
 
-    limits = _Limits(startup_s=startup_s, tool_s=tool_s, again=1)
-    async with _opened(_Keeper(name, way, murmur, limits, hear, ask, changed)) as keeper:
+    limits = Limits(startup_s=startup_s, tool_s=tool_s, again=1)
+    connect = partial(_connected, name, way, tool_s, ask)
+    keeper = Keeper(name, connect, limits, hear, changed, lambda: murmur.tail)
+    async with opened(keeper):
         yield keeper
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """again: how often the server may be opened after the first time; None for any number."""
+@asynccontextmanager
+async def open_remote_skill(
+    name: str,
+    skill: RemoteSkill,
+    env: Mapping[str, str],
+    *,
+    hear: Hear,
+    startup_s: float = STARTUP_S,
+    tool_s: float = TOOL_S,
+    allow_loopback: bool = False,
+    ask: Ask | None = None,
+    changed: Changed | None = None,
+) -> AsyncGenerator[Skill]:
+    """The remote server `skill`, connected until the block is left.
 
-    startup_s: float
-    tool_s: float
-    again: int | None
+    Must be entered and left in the same task. name: the skill's. env: where the variables of `headersEnv` and
+    the proxy settings are looked up. allow_loopback: let the server be this machine, and then without TLS.
+
+    Raises UserError and MissingEnv for what the Definition or the environment lacks, SkillUnavailable if the
+    server cannot be reached, may not be, or does not answer within `startup_s`.
+    """
+    endpoint = endpoint_of(name, skill, allow_loopback=allow_loopback)
+    headers = {"user-agent": f"perstack/{version()}", **headers_of(name, skill, env)}
+    # A call may be silent for as long as it may take; its own clock is the stricter one.
+    silence = httpx2.Timeout(CONNECT_S, read=LONGEST * tool_s + CONNECT_S)
+    transport = partial(
+        PublicTransport, proxy=proxy_for(endpoint, env), allow_loopback=allow_loopback
+    )
+
+    @asynccontextmanager
+    async def way() -> AsyncGenerator[_Way]:
+        yield _Remote(endpoint, headers, silence, transport)
+
+    limits = Limits(startup_s=startup_s, tool_s=tool_s, again=None)
+    connect = partial(_connected, name, way, tool_s, ask)
+    async with opened(Keeper(name, connect, limits, hear, changed)) as keeper:
+        yield keeper
 
 
 class _Dial(Protocol):
@@ -180,18 +196,26 @@ class _Way(Protocol):
 
 
 @asynccontextmanager
-async def _opened(keeper: _Keeper) -> AsyncGenerator[_Keeper]:
+async def _connected(
+    name: str,
+    way: Callable[[], AbstractAsyncContextManager[_Way]],
+    tool_s: float,
+    ask: Ask | None,
+) -> AsyncGenerator[Life]:
+    """One connection, open until the block is left. Raises SkillUnavailable for all that goes wrong with it."""
     _hush()
+    road: _Way | None = None
     try:
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(keeper.keep)
-            try:
-                yield keeper
-            finally:
-                tasks.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        cause = sole(cast("BaseException", group))
-        raise cause from cause.__cause__
+        async with way() as road, AsyncExitStack() as stack:
+            life = _Life(name, road, tool_s, ask)
+            await life.connect(stack)
+            yield life
+    except (*_FAILURES, ExceptionGroup) as error:
+        causes = _leaves(error)
+        if not all(isinstance(each, _FAILURES) for each in causes):
+            raise
+        why = await road.ending() if road and _is_closed(causes[0]) else _reason_of(causes[0])
+        raise SkillUnavailable(name, why) from causes[0]
 
 
 def _hush() -> None:
@@ -202,164 +226,12 @@ def _hush() -> None:
             logger.addHandler(logging.NullHandler())
 
 
-class _Keeper:
-    """One skill: keeps its server connected, and uses it."""
-
-    def __init__(
-        self,
-        name: str,
-        way: Callable[[], AbstractAsyncContextManager[_Way]],
-        murmur: Murmur,
-        limits: _Limits,
-        hear: Hear,
-        ask: Ask | None,
-        changed: Changed | None,
-    ) -> None:
-        self._name = name
-        self._way = way
-        self._murmur = murmur
-        self._limits = limits
-        self._hear = hear
-        self._ask = ask
-        self._changed = changed
-        self._tools: tuple[Tool, ...] | None = None
-        self._life: _Life | None = None
-        self._failure = SkillUnavailable(name, "it was closed")  # why there is no life
-        self._over = False  # there will not be another
-        self._turn = anyio.Event()  # set, and replaced, when an attempt to connect has ended
-        self._wanted = anyio.Event()
-
-    @property
-    def tools(self) -> tuple[Tool, ...]:
-        return self._tools or ()
-
-    async def use(self, tool: str, args: dict[str, Json]) -> Outcome:
-        return await (await self._alive()).call(tool, args)
-
-    async def _alive(self) -> _Life:
-        """The open connection, opened anew if need be. Raises SkillUnavailable."""
-        if self._life is None and not self._over:
-            self._wanted.set()
-            await self._turn.wait()
-        if self._life is None:
-            why = self._failure
-            raise SkillUnavailable(why.skill, why.reason, why.stderr_tail)
-        return self._life
-
-    async def keep(self, *, task_status: TaskStatus[None]) -> None:
-        """Keep the server connected. Has started when it first is; raises SkillUnavailable if it cannot be."""
-        again, pause_s = self._limits.again, _FIRST_PAUSE_S
-        try:
-            while True:
-                first = self._tools is None
-                lived = await self._live(task_status.started if first else lambda: None)
-                if first and not lived:
-                    raise self._failure
-                if again == 0:
-                    return
-                again = None if again is None else again - 1
-                if lived:
-                    pause_s = _FIRST_PAUSE_S
-                else:
-                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-                    self._wanted = anyio.Event()
-                    self._turned()
-                await self._wanted.wait()
-                await anyio.sleep(pause_s)
-                self._wanted = anyio.Event()
-        finally:
-            self._over = True
-            self._turned()
-
-    def _turned(self) -> None:
-        self._turn.set()
-        self._turn = anyio.Event()
-
-    async def _live(self, connected: Callable[[], None]) -> bool:
-        """Open the server and stay until the connection ends. Whether there was one; `_failure` says why not."""
-        began = anyio.current_time()
-        clock = anyio.CancelScope(deadline=began + self._limits.startup_s)
-        way: _Way | None = None
-        lived, reason = False, ""
-        cause: BaseException | None = None
-        try:
-            with clock:
-                async with self._way() as way, AsyncExitStack() as stack:
-                    spawned = anyio.current_time()
-                    life = _Life(self._name, way, self._limits.tool_s, self._ask)
-                    await life.connect(stack)
-                    greeted = anyio.current_time()
-                    self._take(await life.listed())
-                    clock.deadline = math.inf
-                    self._hear(
-                        SkillConnected(
-                            skill=self._name,
-                            server=life.server,
-                            spawn_s=spawned - began if way.spawned else None,
-                            handshake_s=greeted - spawned,
-                            discovery_s=anyio.current_time() - greeted,
-                        )
-                    )
-                    lived, self._life = True, life
-                    connected()
-                    self._turned()
-                    await self._attend(life)
-                    self._life = None  # closing takes a while, and a call now would be lost
-                    reason = await way.ending()
-        except (*_FAILURES, ExceptionGroup) as error:
-            causes = _leaves(error)
-            if not all(isinstance(each, _FAILURES) for each in causes):
-                raise
-            cause = causes[0]
-            reason = reason or (
-                await way.ending() if way and _is_closed(cause) else _reason_of(cause)
-            )
-        finally:
-            self._life = None
-            if lived:
-                self._hear(SkillDisconnected(skill=self._name))
-        if clock.cancelled_caught:
-            reason = f"it did not answer within {self._limits.startup_s:g} s"
-        self._failure = SkillUnavailable(self._name, reason, self._murmur.tail)
-        self._failure.__cause__ = cause
-        return lived
-
-    async def _attend(self, life: _Life) -> None:
-        """Keep the tools as the server has them, until the connection ends."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(life.listen)
-            while not life.ended:
-                await life.news.wait()
-                life.news = anyio.Event()
-                if life.stale and not life.ended:
-                    life.stale = False
-                    await self._refresh(life)
-            tasks.cancel_scope.cancel()
-
-    async def _refresh(self, life: _Life) -> None:
-        listed = None
-        try:
-            with anyio.move_on_after(self._limits.tool_s):
-                listed = await life.listed()
-        except (MCPError, ValidationError) as error:
-            text = f"its tools have changed, but could not be listed: {_reason_of(error)}"
-            self._hear(SkillStderr(skill=self._name, text=text))
-        if listed is not None:
-            self._take(listed)
-
-    def _take(self, listed: list[types.Tool]) -> None:
-        before = self._tools
-        self._tools, faults = tools_of(listed)
-        for fault in faults[:FAULTS_TOLD]:
-            self._hear(SkillStderr(skill=self._name, text=fault))
-        if self._changed is not None and before is not None and before != self._tools:
-            self._changed(before, self._tools)
-
-
 class _Life:
-    """One connection. news: set when it has ended or the tools have changed (stale); who waits replaces it."""
+    """One connection, as the keeper sees it."""
 
     def __init__(self, name: str, way: _Way, tool_s: float, ask: Ask | None) -> None:
+        self.spawned = anyio.current_time() if way.spawned else None
+        self.greeted = 0.0
         self.news = anyio.Event()
         self.ended = False
         self.stale = False
@@ -367,11 +239,12 @@ class _Life:
         self._way = way
         self._tool_s = tool_s
         self._ask = ask
-        self._clocks: set[_Clock] = set()
+        self._clocks: set[Patience] = set()
         self._client: Client
 
     async def connect(self, stack: AsyncExitStack) -> None:
         self._client = await self._way.dial(stack, self._dial)
+        self.greeted = anyio.current_time()
 
     def _dial(self, transport: _Streams, mode: str) -> Client:
         return Client(
@@ -389,7 +262,14 @@ class _Life:
         info = self._client.server_info
         return info and (clean(info.name, 255), clean(info.version, 255))
 
-    async def listed(self) -> list[types.Tool]:
+    async def listed(self) -> tuple[tuple[Tool, ...], tuple[str, ...]]:
+        try:
+            return tools_of(await self._pages())
+        except (MCPError, ValidationError) as error:
+            why = await self.ending() if _is_closed(error) else _reason_of(error)
+            raise SkillUnavailable(self._name, why) from error
+
+    async def _pages(self) -> list[types.Tool]:
         """All tools of the server, page by page."""
         found: list[types.Tool] = []
         cursor, seen = None, set[str]()
@@ -410,7 +290,7 @@ class _Life:
         return found[:TOOLS_MAX]
 
     async def listen(self) -> None:
-        """Hear of changed tools in the newer era; in the older one they are told unasked."""
+        """In the newer era changed tools are told to who asks; in the older one to everybody."""
         offered = self._client.server_capabilities.tools
         if self._client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             return
@@ -424,14 +304,11 @@ class _Life:
             return  # the tools stay as they are known
 
     async def call(self, tool: str, args: dict[str, Json]) -> Outcome:
-        """Use a tool. Failures come back as outcomes that say what is known of them."""
-        clock = _Clock(self._tool_s)
+        clock = Patience(self._tool_s)
         self._clocks.add(clock)
         try:
             with clock.scope:
-                result = await self._client.call_tool(
-                    tool, args, progress_callback=clock.progress
-                )
+                result = await self._client.call_tool(tool, args, progress_callback=clock.progress)
                 return outcome_of(tool, args, result)
         except MCPError as error:
             return _failed(tool, await self._words(error))
@@ -442,9 +319,12 @@ class _Life:
             self._clocks.discard(clock)
         return _failed(tool, f"MCP error {types.REQUEST_TIMEOUT}: Request timed out: {clock.spent}")
 
+    async def ending(self) -> str:
+        return await self._way.ending()
+
     async def _words(self, error: MCPError) -> str:
         if _is_closed(error):
-            why = await self._way.ending()
+            why = await self.ending()
             return f"the server ended before it answered ({why}); outcome unknown"
         if error.code == types.INVALID_REQUEST and error.message == _SESSION_OVER:
             self._end()
@@ -489,44 +369,6 @@ class _Life:
     def _end(self) -> None:
         self.ended = True
         self.news.set()
-
-
-class _Clock:
-    """The time limit of one call: `idle_s` between signs of life, LONGEST times that in all."""
-
-    def __init__(self, idle_s: float) -> None:
-        now = anyio.current_time()
-        self.scope = anyio.CancelScope(deadline=now + idle_s)
-        self._idle_s = idle_s
-        self._latest = now + LONGEST * idle_s
-        self._stopped: float | None = None
-        self._stops = 0
-
-    async def progress(
-        self, progress: float, total: float | None = None, message: str | None = None
-    ) -> None:
-        """A sign of life. The SDK calls it for each one the server reports."""
-        if not self._stops:
-            self.scope.deadline = min(anyio.current_time() + self._idle_s, self._latest)
-
-    def stop(self) -> None:
-        self._stops += 1
-        if self._stops == 1:
-            self._stopped = anyio.current_time()
-            self.scope.deadline = math.inf
-
-    def go_on(self) -> None:
-        self._stops -= 1
-        if not self._stops and self._stopped is not None:
-            now = anyio.current_time()
-            self._latest += now - self._stopped
-            self.scope.deadline = min(now + self._idle_s, self._latest)
-
-    @property
-    def spent(self) -> str:
-        if self.scope.deadline >= self._latest:
-            return f"it took more than {LONGEST * self._idle_s:g} s"
-        return f"no answer within {self._idle_s:g} s"
 
 
 # Local servers -------------------------------------------------------------------------------------------
@@ -578,9 +420,11 @@ async def _lines(process: Process) -> AsyncGenerator[tuple[Any, Any]]:
 
     async def expire() -> None:
         await process.ended.wait()
-        await anyio.sleep(
-            GRACE_S
-        )  # what it said last is in the pipe; a child may hold the pipe for ever
+        # What it said last is still in the pipe; a child that holds the pipe would keep us for ever.
+        with anyio.move_on_after(GRACE_S):
+            while process.has_output():  # noqa: ASYNC110  # a pipe sets no event
+                await anyio.sleep(_POLL_S)
+        await anyio.sleep(_POLL_S)  # the reader hands on what it has read
         arrived.close()
 
     with arrived, incoming, outgoing, leaving:
@@ -604,6 +448,72 @@ def _parsed(line: bytes) -> SessionMessage | None:
         return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError:
         return None
+
+
+# Remote servers ------------------------------------------------------------------------------------------
+
+_KNOWS_NO_POST = frozenset({400, 404, 405, 406, 410, 415, 422, 501})
+"""How servers that speak only the old way of HTTP answer the new one."""
+
+
+class _Remote:
+    """The way to a server elsewhere: Streamable HTTP, or Server-Sent Events on the same URL if it is older."""
+
+    spawned = False
+
+    def __init__(
+        self,
+        endpoint: str,
+        headers: Mapping[str, str],
+        silence: httpx2.Timeout,
+        transport: Callable[[], PublicTransport],
+    ) -> None:
+        self._endpoint = endpoint
+        self._headers = headers
+        self._silence = silence
+        self._transport = transport
+
+    async def dial(self, stack: AsyncExitStack, dial: _Dial) -> Client:
+        transport = self._transport()
+        http = await stack.enter_async_context(self._client(transport))
+        stream = partial(
+            streamable_http_client, self._endpoint, http_client=http, max_sse_event_size=LINE_MAX
+        )
+        try:
+            return await _dialled(stack, dial, stream)
+        except (MCPError, ExceptionGroup) as error:
+            if transport.status not in _KNOWS_NO_POST:
+                if reason := _status_reason(transport.status):
+                    raise OSError(reason) from error
+                raise
+        posted, transport = transport.status, self._transport()
+        events = sse_client(self._endpoint, httpx_client_factory=partial(self._again, transport))
+        try:
+            return await stack.enter_async_context(dial(events, "legacy"))
+        except (MCPError, ExceptionGroup, httpx2.HTTPError) as error:
+            raise OSError(
+                _status_reason(transport.status)
+                or f"it speaks neither Streamable HTTP (HTTP {posted}) nor SSE (HTTP {transport.status})"
+            ) from error
+
+    def _client(self, transport: PublicTransport) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            transport=transport, headers=dict(self._headers), timeout=self._silence, trust_env=False
+        )
+
+    def _again(self, transport: PublicTransport, *_: object, **__: object) -> httpx2.AsyncClient:
+        """A client, made where the SDK makes it; what the SDK would set is set already."""
+        return self._client(transport)
+
+    async def ending(self) -> str:
+        return "the connection was lost"
+
+
+def _status_reason(status: int) -> str:
+    """What a status says of why there is no connection; "" if nothing."""
+    if status in (401, 403, 407):
+        return f"it wants authorization (HTTP {status}); `headersEnv` gives it a header from a variable"
+    return f"it answered HTTP {status}" if status == 429 or status >= 500 else ""
 
 
 # Any server ----------------------------------------------------------------------------------------------
