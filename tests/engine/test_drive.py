@@ -15,6 +15,7 @@ from perstack.job import (
     CancelRequested,
     Done,
     Event,
+    Json,
     Replied,
     RunFinished,
     Stopped,
@@ -200,7 +201,7 @@ async def test_time_at_work_is_a_limit_that_parks_the_job(tmp_path: Path) -> Non
 
 async def test_a_cancelled_job_ends_and_its_tool_is_cancelled(tmp_path: Path) -> None:
     inbox, heard = Inbox(), Heard()
-    sleep = {
+    sleep: dict[str, Json] = {
         "command": "sleep",
         "args": ["30"],
         "env": {},

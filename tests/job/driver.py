@@ -83,8 +83,8 @@ def call(id: str, tool: str = "read", kind: CallKind = "tool", **args: Any) -> C
     return Call(id=id, tool=tool, kind=kind, skill=skill, args=args)
 
 
-def delegate(id: str, query: str = "Look around") -> Call:
-    return call(id, SCOUT, "delegate", query=query)
+def delegate(id: str, query: str = "") -> Call:
+    return call(id, SCOUT, "delegate", query=query or f"Look around {id}")
 
 
 def done(id: str = "done") -> Call:
