@@ -32,6 +32,8 @@ from perstack.job import (
     tell,
 )
 
+from .plain import plain
+
 TEXT_LINES = 12
 CLEAR = "\r\x1b[2K"
 
@@ -40,13 +42,16 @@ CLEAR = "\r\x1b[2K"
 def live_account(out: TextIO, on_lost: Callable[[OSError], None]) -> Generator[Ears]:
     """Ears that write to `out`. on_lost: told once when `out` can no longer be written."""
     account = _Account(out, on_lost)
-    yield Ears(past=account.past, fact=account.fact, ready=lambda job: None, notice=account.notice)
-    account.status("")
+    try:
+        yield Ears(past=account.past, fact=account.fact, ready=account.ready, notice=account.notice)
+    finally:
+        account.status("")
 
 
 class _Account:
     def __init__(self, out: TextIO, on_lost: Callable[[OSError], None]) -> None:
         self._out = out
+        self._encoding = out.encoding or "utf-8"
         self._on_lost = on_lost
         self._lost = False
         self._terminal = out.isatty()
@@ -77,7 +82,7 @@ class _Account:
                 self._line(
                     self._style(
                         f"  waiting {notice.seconds:.1f} s before attempt {notice.attempt}: "
-                        f"{notice.reason}",
+                        f"{plain(notice.reason)}",
                         fg="yellow",
                     )
                 )
@@ -98,10 +103,11 @@ class _Account:
         colour = _COLOURS.get(type(row), None)
         if getattr(row, "error", None):
             colour = "red"
-        name = self._style(f"{row.expert_key}", dim=True)
-        self._line(f"{indent}{self._style('●', fg=colour)} {name} {self._style(head, bold=True)}")
+        name = self._style(row.expert_key, dim=True)
+        head = self._style(plain(head).replace("\n", "\\n"), bold=True)
+        self._line(f"{indent}{self._style('●', fg=colour)} {name} {head}")
         for line in body:
-            self._line(f"{indent}    {line}")
+            self._line(f"{indent}    {plain(line)}".rstrip())
 
     def _line(self, text: str) -> None:
         clear = CLEAR if self._terminal and self._shown else ""
@@ -112,7 +118,8 @@ class _Account:
         if self._lost:
             return
         try:
-            self._out.write(text)
+            # A terminal that cannot show a letter shows a question mark.
+            self._out.write(text.encode(self._encoding, "replace").decode(self._encoding))
             self._out.flush()
         except OSError as error:
             self._lost = True

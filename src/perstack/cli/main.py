@@ -14,11 +14,14 @@ import click
 from perstack.errors import PerstackError, sole
 
 from .exits import FAILED, exit_for
+from .plain import plain
 
 COMMANDS = {
     "run": ("run:run", "Run an Expert; events go to stdout, one JSON object a line."),
     "show": ("show:show", "Print what the model would get: system text, tools, limits."),
     "log": ("log:log", "Show what happened in a job."),
+    "replay": ("replay:replay", "Tell a job again from its log, or check that the log is whole."),
+    "compare": ("compare:compare", "Show where two jobs part."),
     "base": ("base:base", "Offer the base skill's tools as an MCP server on stdio."),
 }
 
@@ -75,6 +78,7 @@ def main(args: list[str] | None = None) -> None:
 
 def status_of(args: list[str]) -> int:
     """Run one command line and give its exit code."""
+    _take_low_descriptors()
     try:
         status = cli.main(args, prog_name="perstack", standalone_mode=False)
         return status if isinstance(status, int) else 0
@@ -83,7 +87,7 @@ def status_of(args: list[str]) -> int:
         return FAILED
     except click.UsageError as error:
         where = f"\nSee: {error.ctx.command_path} --help" if error.ctx else ""
-        click.echo(f"error: {error.format_message()}{where}", err=True)
+        click.echo(f"error: {_said(error)}{where}", err=True)
         return FAILED
     except click.Abort:
         return 130
@@ -97,8 +101,23 @@ def status_of(args: list[str]) -> int:
         cause = sole(error)  # tasks raise in groups
         if not isinstance(cause, PerstackError):
             raise
-        click.echo(f"error: {cause}", err=True)
+        click.echo(f"error: {plain(str(cause))}", err=True)
         return exit_for(cause)
+
+
+def _said(error: click.UsageError) -> str:
+    match error:
+        case click.MissingParameter(param=click.Argument() as argument):
+            return f"missing required argument '{argument.human_readable_name}'"
+        case _:
+            return error.format_message()
+
+
+def _take_low_descriptors() -> None:
+    """So that no file of ours becomes standard input, output or error where one of these was closed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 if __name__ == "__main__":

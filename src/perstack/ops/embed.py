@@ -18,7 +18,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -28,8 +29,8 @@ import msgspec
 from perstack.definition import ProviderName, Reasoning
 from perstack.dialect import WireEvent
 from perstack.engine import NOBODY, Ears, Inbox
-from perstack.errors import PerstackError
-from perstack.job import CancelRequested, Job, Stopped, UserSpoke
+from perstack.errors import UserError, sole
+from perstack.job import CancelRequested, Event, Job, Stopped, UserSpoke
 from perstack.models import Model
 from perstack.store import Store
 
@@ -48,11 +49,14 @@ class Running:
         self.id = job
         self._inbox = inbox
         self._job: Job | None = None
+        self.failure: BaseException | None = None
         self._in, self._out = anyio.create_memory_object_stream[JsonEvent](math.inf)
 
     @property
     def job(self) -> Job:
-        """The job as it ended. Only after the iteration, or `wait`, has."""
+        """The job as it ended. Only after the iteration, or `wait`, has. Raises what it failed with."""
+        if self.failure is not None:
+            raise self.failure
         if self._job is None:
             raise RuntimeError("the job has not ended yet; iterate it, or await wait(), first")
         return self._job
@@ -67,33 +71,43 @@ class Running:
         return self._out.__aiter__()
 
     def say(self, text: str) -> None:
-        """A word from the user to the root run."""
-        self._inbox.say(UserSpoke(text=text))
+        """A word from the user to the root run. Too late, it is dropped."""
+        self._say(UserSpoke(text=text))
 
     def cancel(self) -> None:
-        """End the job unfinished."""
-        self._inbox.say(CancelRequested())
+        """End the job unfinished. Too late, it changes nothing."""
+        self._say(CancelRequested())
 
     def stop(self) -> None:
-        """Put the job down as it stands; it can be taken up again."""
-        self._inbox.say(Stopped(reason="interrupted", what="stopped by the program"))
+        """Put the job down as it stands; it can be taken up again. Too late, it changes nothing."""
+        self._say(Stopped(reason="interrupted", what="stopped by the program"))
+
+    def _say(self, word: Event) -> None:
+        with suppress(anyio.ClosedResourceError):
+            self._inbox.say(word)
 
     def hear(self, told: Sequence[WireEvent]) -> None:
         """What happened, for whoever iterates. The buffer is unbounded: the job never waits for its reader."""
         for event in told:
             self._in.send_nowait(msgspec.to_builtins(event))
 
-    def end(self, job: Job | None) -> None:
-        """The job has ended; None: in an error, which leaving the block raises."""
+    def end(self, job: Job | None, failure: BaseException | None = None) -> None:
+        """The job has ended, or failed with an error."""
         self._job = job
+        self.failure = failure
         self._in.close()
+
+    def close(self) -> None:
+        """The block was left: nobody iterates any more."""
+        self._in.close()
+        self._out.close()
 
 
 class Options(TypedDict, total=False):
     """What may be said about a run, all of it optional.
 
-    config: a perstack.toml, found as on the command line if not given. workspace: the directory the Expert works
-    in, the working directory if not given. env: what stands in for the process environment. model: the
+    workspace: the directory the Expert works in, the working directory if not given. config: a perstack.toml, the
+    nearest from the workspace upwards if not given. env: what stands in for the process environment. model: the
     provider's name for it, or anything that replies (`perstack.testing.ScriptedModel`, one of your own). store:
     where the log lives, files in the workspace if not given. job_id: for the new job. continue_job, checkpoint,
     answer: go on with a job instead, from a checkpoint, with the query as the answer it waits for. listener: told
@@ -109,6 +123,9 @@ class Options(TypedDict, total=False):
     max_steps: int
     max_retries: int
     timeout_s: float
+    max_tokens: int
+    max_duration_s: float
+    max_cost: float
     store: Store
     job_id: str
     continue_job: str
@@ -132,6 +149,10 @@ async def run(expert: str, query: str = "", **options: Unpack[Options]) -> Job:
     inbox = Inbox()
     try:
         return await carry_out(prepared, inbox, _ears(options))
+    except BaseExceptionGroup as group:
+        raise sole(
+            group
+        ) from None  # ours are the only tasks; what one of them raised needs no group around it
     finally:
         inbox.close()
 
@@ -159,35 +180,49 @@ async def start(
 ) -> AsyncGenerator[Running]:
     """Run an Expert beside the block: iterate what it gives for the events.
 
-    Leaving the block before the job ended puts the job down; it can be taken up again. Raises as `run` does,
-    at the latest on leaving the block.
+    Leaving the block before the job ended, by an exception too, puts the job down; it can be taken up again.
+    Raises as `run` does, at the latest on leaving the block. `listener` is for `run` only.
     """
+    if "listener" in options:
+        raise TypeError("start() takes no listener: iterate what it gives")
     prepared = await prepare(_order(expert, query, options))
     inbox = Inbox()
     running = Running(prepared.job, inbox)
-    failures: list[PerstackError] = []
+    raised: Exception | None = None
 
     async def go() -> None:
         try:
             ears = telling(running.hear, full=options.get("full_events", False))
             running.end(await carry_out(prepared, inbox, ears))
-        except PerstackError as error:
-            failures.append(error)
-            running.end(None)
+        except Exception as error:
+            running.end(None, sole(error))
 
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(go)
-            yield running
+            try:
+                yield running
+            except Exception as error:
+                raised = error  # raised again below, once the job has been put down in good order
             running.stop()
     finally:
         inbox.close()
-    if failures:
-        raise failures[0]
+        running.close()
+    if raised is not None:
+        raise raised
+    if running.failure is not None:
+        raise running.failure
 
 
 def _order(expert: str, query: str, options: Options) -> Order:
+    if unknown := sorted(options.keys() - Options.__optional_keys__):
+        close = get_close_matches(unknown[0], Options.__optional_keys__, n=1)
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        raise TypeError(f"there is no option {unknown[0]!r}{meant}")
+    if "continue_job" not in options and (options.keys() & {"checkpoint", "answer"}):
+        raise UserError("checkpoint and answer are for a job that goes on: give continue_job too.")
     model = options.get("model")
+    workspace = Path(options.get("workspace", ".")).resolve()
     go_on = None
     if "continue_job" in options:
         go_on = GoOn(
@@ -199,8 +234,9 @@ def _order(expert: str, query: str, options: Options) -> Order:
     order = Order(
         expert=expert,
         query=query,
-        config=None if config is None else str(config),
-        workspace=Path(options.get("workspace", ".")).resolve(),
+        config=None if config is None else str(Path(config).absolute()),
+        cwd=workspace,
+        workspace=workspace,
         env=options.get("env", os.environ),
         flags=Flags(
             provider=options.get("provider"),
@@ -209,6 +245,9 @@ def _order(expert: str, query: str, options: Options) -> Order:
             max_steps=options.get("max_steps"),
             max_retries=options.get("max_retries"),
             timeout_s=options.get("timeout_s"),
+            max_tokens=options.get("max_tokens"),
+            max_duration_s=options.get("max_duration_s"),
+            max_cost=options.get("max_cost"),
         ),
         job=options.get("job_id"),
         go_on=go_on,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from shutil import copytree
 from tempfile import mkdtemp
@@ -21,6 +22,7 @@ from perstack._version import version
 from perstack.definition import (
     Expert,
     ProviderAccess,
+    ProviderName,
     access_of,
     compose_instruction,
 )
@@ -40,6 +42,7 @@ from perstack.job import (
     RunStarted,
     Text,
     ToolReturned,
+    Usage,
     UserSpoke,
     fold,
     utc,
@@ -53,6 +56,7 @@ from perstack.models import (
     load_cassette,
     open_model,
     open_recorder,
+    price_of,
 )
 from perstack.store import FileStore, Store
 
@@ -61,6 +65,17 @@ from .shipped import demo_of, shipped_project
 
 HISTORY = "perstack"
 """The directory in the workspace where jobs are kept."""
+
+
+LIMIT_FLAGS = (
+    "max_steps",
+    "max_retries",
+    "timeout_s",
+    "max_tokens",
+    "max_duration_s",
+    "max_cost",
+)
+"""The limits the command line can set, by their names in `Flags` and in `Limits`."""
 
 
 class GoOn(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,14 +93,16 @@ class GoOn(msgspec.Struct, frozen=True, kw_only=True):
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One request to run an Expert.
 
-    expert: its key; query: what to tell it, may be empty only for a job that goes on where it stopped. config:
-    path of a perstack.toml, None to look for one. workspace: what the Expert works in; its history lies in
-    there too. env: the process environment. job: id for a new job. go_on: a job to go on with instead of a new
-    one. cassette: file with recorded replies to play instead of asking a model; record: file to record replies
-    to. model: replies instead of a provider's (for embedding and tests).
+    expert: its key; query: what to tell it, may be empty only for a job that goes on where it stopped. cwd: where
+    relative paths start, and the search for a perstack.toml. config: path of one, None to look for it. workspace:
+    what the Expert works in; its history lies in there too. env: the process environment. job: id for a new job.
+    go_on: a job to go on with instead of a new one. cassette: file with recorded replies to play instead of
+    asking a model; record: file to record replies to. model: replies instead of a provider's (for embedding and
+    tests).
     """
 
     expert: str
+    cwd: Path
     workspace: Path
     env: Mapping[str, str]
     query: str = ""
@@ -101,21 +118,23 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """A request with everything settled. warnings: for the user, one sentence each."""
+    """A request with everything settled. settled: what that is, warnings: what to look at; a sentence each."""
 
     job: str
     plan: Plan
     store: Store
     open_model: Callable[[Job], AbstractAsyncContextManager[Model]]
     env: dict[str, str]
+    settled: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 async def prepare(order: Order) -> Prepared:
     """Settle what `order` means. Raises UserError and its kin; nothing has been written then."""
-    loaded = load_project(order.config, order.workspace)
+    loaded = load_project(order.config, order.cwd)
     settings = settle(loaded.project if loaded else None, order.flags)
-    env = load_env(settings.env_paths, order.env, order.workspace, required=settings.env_required)
+    _check_runtime(settings)
+    env = load_env(settings.env_paths, order.env, order.cwd, required=settings.env_required)
     store = order.store or FileStore(order.workspace / HISTORY)
     if order.go_on is None:
         plan, choice = _new_job(order, loaded, settings)
@@ -125,8 +144,28 @@ async def prepare(order: Order) -> Prepared:
     if loaded is not None:
         warnings = (*(str(warning) for warning in loaded.parsed.warnings), *warnings)
     return Prepared(
-        job=plan.job, plan=plan, store=store, open_model=opener, env=env, warnings=warnings
+        job=plan.job,
+        plan=plan,
+        store=store,
+        open_model=opener,
+        env=env,
+        settled=(
+            f"Definitions: {loaded.path if loaded else 'those that come with Perstack'}",
+            f"Model: {choice.provider}/{choice.model}, reasoning {choice.reasoning}",
+            f"Workspace: {order.workspace}",
+            f"Job: {plan.job}",
+        ),
+        warnings=warnings,
     )
+
+
+def _check_runtime(settings: Settings) -> None:
+    """Never something weaker than what was asked for."""
+    if settings.runtime != "local":
+        raise UserError(
+            f'The runtime "{settings.runtime}" is not available in this version; it has "local", which runs an '
+            'Expert with your rights. Choose it with --runtime local, or runtime = "local" in perstack.toml.'
+        )
 
 
 async def carry_out(prepared: Prepared, inbox: Inbox, ears: Ears) -> Job:
@@ -151,15 +190,24 @@ def lock_of(expert: str, loaded: LoadedProject | None) -> Lock:
         found = loaded.find(key) if loaded is not None else None
         found = found or shipped_project().local(key)
         if found is None:
-            if loaded is not None:
-                return loaded.expert(key)  # raises, with the names most like it
-            known = tuple(shipped_project().experts)
-            raise UnknownExpert(key, known if key == expert else (), "the shipped Experts")
+            raise _unknown(key, loaded)
         return found
 
     lock = resolved(resolve([expert]), look_up)
     toolboxes_of(lock)  # two tools of one name are found here, before anything runs
     return lock
+
+
+def _unknown(key: str, loaded: LoadedProject | None) -> UnknownExpert:
+    """What is said of a key that nobody has, with the names most like it."""
+    shipped = tuple(shipped_project().experts)
+    own = tuple(loaded.project.experts) if loaded is not None else ()
+    where = (
+        loaded.parsed.source
+        if loaded
+        else "the shipped Experts; there is no perstack.toml here or above"
+    )
+    return UnknownExpert(key, get_close_matches(key, (*own, *shipped)), where)
 
 
 def as_demo(order: Order) -> Order:
@@ -170,9 +218,16 @@ def as_demo(order: Order) -> Order:
             f'The demo of "{order.expert}" is a recording and answers only: "{demo.query}". '
             "Leave the query out, or set up a provider and leave out --demo."
         )
-    workspace = Path(mkdtemp(prefix="perstack-demo-"))
+    workspace = Path(mkdtemp(prefix="perstack-demo-")).resolve()
     copytree(demo.workspace, workspace, dirs_exist_ok=True)
-    return replace(order, query=demo.query, cassette=demo.cassette, workspace=workspace.resolve())
+    return replace(
+        order,
+        query=demo.query,
+        config=str(demo.definitions),
+        cwd=workspace,
+        workspace=workspace,
+        cassette=demo.cassette,
+    )
 
 
 # A new job ------------------------------------------------------------------------------------------------
@@ -187,7 +242,7 @@ def _new_job(
     choice = _choice(order, settings)
     start = JobStarted(
         format=FORMAT,
-        job=order.job or drawn(),
+        job=drawn() if order.job is None else order.job,
         expert=lock.key_of(order.expert),
         lock=lock,
         model=choice,
@@ -228,7 +283,7 @@ def _root(job: Job, query: str) -> RunStarted:
 async def _going_on(
     order: Order, go_on: GoOn, store: Store, settings: Settings
 ) -> tuple[Plan, ModelChoice]:
-    job_id = go_on.job or await _latest(store, order.expert)
+    job_id = await _latest(store, order.expert) if go_on.job is None else go_on.job
     events = await store.read(job_id)
     if not events:
         raise UserError(f"There is no job {job_id} here. `perstack log` lists the jobs.")
@@ -296,17 +351,16 @@ def _check_words(job: Job, query: str, go_on: GoOn) -> None:
 def _resumed(job: Job, order: Order, settings: Settings) -> Resumed:
     """What changes when the job goes on: only what the command line says."""
     flags = order.flags
-    limits = replace(
-        job.limits,
-        max_steps=flags.max_steps if flags.max_steps is not None else job.limits.max_steps,
-        max_retries=flags.max_retries if flags.max_retries is not None else job.limits.max_retries,
-        timeout_s=flags.timeout_s if flags.timeout_s is not None else job.limits.timeout_s,
-    )
+    given = {name: value for name in LIMIT_FLAGS if (value := getattr(flags, name)) is not None}
+    limits = replace(job.limits, **given)
     choice = job.model
-    if flags.provider or flags.model or flags.reasoning is not None or _stands_in(order):
+    if _stands_in(order) or flags.provider not in (None, choice.provider):
         choice = _choice(order, settings)
-        if flags.reasoning is None:
-            choice = replace(choice, reasoning=job.model.reasoning)
+    elif flags.model:
+        choice = replace(choice, model=flags.model)
+    choice = replace(
+        choice, reasoning=job.model.reasoning if flags.reasoning is None else flags.reasoning
+    )
     return Resumed(
         limits=None if limits == job.limits else limits,
         model=None if choice == job.model else choice,
@@ -367,6 +421,14 @@ def _choice(order: Order, settings: Settings) -> ModelChoice:
     )
 
 
+def _check_price(provider: ProviderName, model: str) -> None:
+    if price_of(provider, model, Usage()) is None:
+        raise UserError(
+            f"The price of {provider}/{model} is not known, so its cost cannot be limited. "
+            "Leave out maxCost, or limit maxTokens instead."
+        )
+
+
 Opener = Callable[[Job], AbstractAsyncContextManager[Model]]
 
 
@@ -387,6 +449,8 @@ def _model_opener(
     else:
         table = settings.provider_table if choice.provider == settings.provider else None
         access = access_of(choice.provider, table, env)
+        if settings.limits.max_cost is not None:
+            _check_price(choice.provider, choice.model)
         ends = ending(choice.provider, choice.model, date.today())
         opener, warnings = _asking(access, order.proxy), (ends,) if ends else ()
     return (_recording(opener, order.record, scrub) if order.record else opener), warnings

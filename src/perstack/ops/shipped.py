@@ -12,6 +12,7 @@ from perstack.definition import Project, parse_project
 from perstack.errors import UserError
 
 _FOLDER = Path(shipped.__file__).parent
+_DEFINITIONS = _FOLDER / "perstack.toml"
 
 DEMOS = {
     "tic-tac-toe": "Game start!",
@@ -24,11 +25,12 @@ DEMOS = {
 class Demo(msgspec.Struct, frozen=True, kw_only=True):
     """A recording to play.
 
-    query: what the user says in it. cassette: the file with the model's replies. workspace: the directory whose
-    files the demo begins with.
+    query: what the user says in it. definitions: the project file of its Experts. cassette: the file with the
+    model's replies. workspace: the directory whose files the demo begins with.
     """
 
     query: str
+    definitions: Path
     cassette: Path
     workspace: Path
 
@@ -36,7 +38,7 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
 @cache
 def shipped_project() -> Project:
     """The project file that comes with the package."""
-    text = (_FOLDER / "perstack.toml").read_text(encoding="utf-8")
+    text = _DEFINITIONS.read_text(encoding="utf-8")
     return parse_project(text, "the shipped Experts").project
 
 
@@ -48,5 +50,8 @@ def demo_of(expert: str) -> Demo:
         )
     folder = _FOLDER / "demos" / expert
     return Demo(
-        query=DEMOS[expert], cassette=folder / "cassette.jsonl", workspace=folder / "workspace"
+        query=DEMOS[expert],
+        definitions=_DEFINITIONS,
+        cassette=folder / "cassette.jsonl",
+        workspace=folder / "workspace",
     )

@@ -49,7 +49,7 @@ def show(order: Order, at: float) -> Shown:
 
     Raises UnknownExpert, DefinitionError, UserError.
     """
-    loaded = load_project(order.config, order.workspace)
+    loaded = load_project(order.config, order.cwd)
     settings = settle(loaded.project if loaded else None, order.flags)
     lock = lock_of(order.expert, loaded)
     key = lock.key_of(order.expert)

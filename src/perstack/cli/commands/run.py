@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import BinaryIO
 
 import anyio
@@ -24,13 +25,14 @@ from perstack.ops.telling import telling
 
 from ..exits import exit_of
 from ..options import model_options, project_options
+from ..plain import plain
 
 RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
 
 
 @click.command()
 @click.argument("expert_key", metavar="expertKey")
-@click.argument("query", required=False, default="")
+@click.argument("query", metavar="[query]", required=False, default=None)
 @project_options
 @model_options
 @click.option("--job-id", help="Id for the new job.")
@@ -64,7 +66,11 @@ RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
     help="json: one event a line. text: a live account for people.",
 )
 @click.option("--full-events", is_flag=True, help="Events with whole histories in them.")
-@click.option("--demo", is_flag=True, help="Play the shipped recording; no model is asked.")
+@click.option(
+    "--demo",
+    is_flag=True,
+    help="Play the shipped recording in a new directory; no model is asked.",
+)
 @click.option(
     "--cassette",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -77,7 +83,7 @@ RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
 )
 def run(
     expert_key: str,
-    query: str,
+    query: str | None,
     config: str | None,
     env_path: tuple[str, ...],
     provider: ProviderName | None,
@@ -86,6 +92,9 @@ def run(
     max_steps: int | None,
     max_retries: int | None,
     timeout: int | None,
+    max_tokens: int | None,
+    max_duration: int | None,
+    max_cost: float | None,
     job_id: str | None,
     env_names: tuple[str, ...],
     verbose: bool,
@@ -101,26 +110,36 @@ def run(
     cassette: Path | None,
     record: Path | None,
 ) -> int:
-    """Run the Expert EXPERTKEY on QUERY.
+    """Run the Expert `expertKey` on `query`.
 
     Exit codes: 0 done, or waiting for your answer; 1 failed; 6 stopped at a limit; 130 and 143 interrupted. After
     6, 130 and 143 the job can be taken up again with --continue-job.
     """
-    if resume_from and not continue_job:
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # it is, if it was closed before we began
+        raise click.UsageError("stdout is closed; send it to /dev/null if nobody is to read it")
+    if resume_from is not None and continue_job is None:
         raise click.UsageError("--resume-from requires --continue-job")
-    if continue_latest and continue_job:
+    if continue_latest and continue_job is not None:
         raise click.UsageError("--continue and --continue-job cannot be used together")
     goes_on = continue_latest or continue_job is not None
     if answer and not goes_on:
         raise click.UsageError("-i requires --continue or --continue-job")
-    if demo and (cassette or goes_on):
-        raise click.UsageError("--demo cannot be used with --cassette or a job that goes on")
-    if not query and not goes_on and not demo:
+    if answer and query is None:
+        raise click.UsageError("-i requires a query: the answer")
+    if demo and (config or workspace or provider or model or cassette or goes_on):
+        raise click.UsageError(
+            "--demo plays a recording in a directory of its own: leave out --config, --workspace, --provider, "
+            "--model, --cassette and the options of a job that goes on"
+        )
+    if query is None and not goes_on and not demo:
         raise click.UsageError("missing required argument 'query'")
+    if env_names:
+        click.echo("warning: --env is for containers; this runtime starts none.", err=True)
     order = Order(
         expert=expert_key,
-        query=query,
+        query=query or "",
         config=config,
+        cwd=Path().resolve(),
         workspace=(workspace or Path()).resolve(),
         env=os.environ,
         flags=Flags(
@@ -130,6 +149,9 @@ def run(
             max_steps=max_steps,
             max_retries=max_retries,
             timeout_s=None if timeout is None else timeout / 1000,
+            max_tokens=max_tokens,
+            max_duration_s=None if max_duration is None else max_duration / 1000,
+            max_cost=max_cost,
             runtime=runtime,
             env_paths=env_path,
         ),
@@ -146,32 +168,37 @@ def run(
             f"It works in {order.workspace}",
             err=True,
         )
-    job = anyio.run(_run, order, output == "text", full_events)
+    job = anyio.run(_run, order, output == "text", full_events, verbose)
+    for line in _how_to_go_on(job, _options_again(config, workspace, cassette, demo, order)):
+        click.echo(line, err=True)
     return exit_of(job)
 
 
-async def _run(order: Order, as_text: bool, full: bool) -> Job:
+async def _run(order: Order, as_text: bool, full: bool, verbose: bool) -> Job:
     prepared = await prepare(order)
     for warning in prepared.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(f"warning: {plain(warning)}", err=True)
+    if verbose:
+        for line in prepared.settled:
+            click.echo(line, err=True)
     inbox = Inbox()
 
     def lost(error: OSError) -> None:
         """Nobody reads stdout any more: the job is put down, and whatever else is written goes nowhere."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         click.echo(f"error: stdout cannot be written: {error.strerror}.", err=True)
-        inbox.say(Stopped(reason="interrupted", what="stdout was closed"))
+        inbox.say(Stopped(reason="interrupted", what="stdout could not be written"))
 
-    if as_text:
-        from ..live import live_account
+    try:
+        if as_text:
+            from ..live import live_account
 
-        with live_account(sys.stdout, lost) as ears:
-            job = await _carry_out(prepared, inbox, ears)
-    else:
+            with live_account(sys.stdout, lost) as ears:
+                return await _carry_out(prepared, inbox, ears)
         lines = _Lines(sys.stdout.buffer, lost)
-        job = await _carry_out(prepared, inbox, telling(lines.write, full=full))
-    _say_how_to_go_on(job)
-    return job
+        return await _carry_out(prepared, inbox, telling(lines.write, full=full))
+    finally:
+        inbox.close()
 
 
 async def _carry_out(prepared: Prepared, inbox: Inbox, ears: Ears) -> Job:
@@ -186,12 +213,13 @@ async def _carry_out(prepared: Prepared, inbox: Inbox, ears: Ears) -> Job:
 async def _stop_on_signals(
     inbox: Inbox, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """The first signal puts the job down in good order; a second of its kind ends the process."""
+    """The first signal puts the job down in good order; a second, of either kind, ends the process."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for number in signals:
             inbox.say(Stopped(reason="interrupted", what=number.name))
-            signal.signal(number, signal.SIG_DFL)
+            for other in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(other, signal.SIG_DFL)
 
 
 class _Lines:
@@ -214,24 +242,37 @@ class _Lines:
             self._on_lost(error)
 
 
-def _say_how_to_go_on(job: Job) -> None:
-    go_on = f'perstack run "{job.expert}" --continue-job {job.id}'
+def _options_again(
+    config: str | None, workspace: Path | None, cassette: Path | None, demo: bool, order: Order
+) -> str:
+    """The options that the same job needs again when it goes on."""
+    again = {"--config": config, "--workspace": workspace, "--cassette": cassette}
+    if demo:
+        again |= {"--workspace": order.workspace, "--cassette": order.cassette}
+    return "".join(f" {name} {quote(str(value))}" for name, value in again.items() if value)
+
+
+def _flag(limit: str) -> str:
+    """The option that raises a limit: "maxSteps 100" → "--max-steps"."""
+    name = limit.split()[0].removeprefix("max")
+    return f"--max-{name.lower()}"
+
+
+def _how_to_go_on(job: Job, options: str) -> Iterator[str]:
+    """What the user is told of a job that is not done, or failed."""
+    go_on = f"perstack run {quote(job.expert)}{options} --continue-job {job.id}"
     if job.stopped is not None:
         match job.stopped.reason:
             case "limit":
-                name = job.stopped.what.split()[0]
-                flag = "--max-steps" if name == "maxSteps" else name
-                click.echo(
-                    f"Stopped at a limit: {job.stopped.what}. Go on with: {go_on} {flag} <more>",
-                    err=True,
-                )
+                what = job.stopped.what
+                yield f"Stopped at a limit: {what}. Go on with: {go_on} {_flag(what)} <more>"
             case _:
-                click.echo(f"Stopped: {job.stopped.what}. Go on with: {go_on}", err=True)
+                yield f"Stopped: {plain(job.stopped.what)}. Go on with: {go_on}"
     elif job.questions:
         for _, call in job.questions:
             args = msgspec.json.encode(call.args).decode()
-            click.echo(f"Waiting for your answer to {call.tool} {args}", err=True)
-        click.echo(f"Answer with: {go_on} -i <answer>", err=True)
+            yield f"Waiting for your answer to {plain(call.tool)} {args}"
+        yield f"Answer with: {go_on} -i <answer>"
     elif job.done is not None and job.done.outcome != "completed":
-        click.echo(f"error: {job.done.text}", err=True)
-        click.echo(f"The job is kept. Go on with: {go_on} <query>", err=True)
+        yield f"error: {plain(job.done.text)}"
+        yield f"The job is kept. Go on with: {go_on} <query>"
