@@ -43,7 +43,7 @@ from perstack.job import (
     UserSpoke,
 )
 
-from .jobs import History
+from .jobs import History, usage_json
 
 Kind = Literal["query", "words", "failure", "reply", "result", "stop", "outcome"]
 _TURNS: tuple[Kind, ...] = ("query", "words", "failure", "reply", "result", "stop", "outcome")
@@ -105,8 +105,8 @@ class Side(Value, frozen=True, omit_defaults=False):
     limits: Json
     definitions: dict[str, str]
     steps: int
-    usage: Usage
-    spent: dict[str, Usage]
+    usage: dict[str, int]
+    spent: dict[str, dict[str, int]]
     outcome: str
     text: str
     calls: tuple[CallMade, ...]
@@ -299,8 +299,8 @@ def _side(history: History) -> Side:
         limits=msgspec.to_builtins(job.limits),
         definitions={key: pin.integrity for key, pin in job.lock.experts.items()},
         steps=job.steps,
-        usage=job.usage,
-        spent=spent,
+        usage=usage_json(job.usage),
+        spent={key: usage_json(usage) for key, usage in spent.items()},
         outcome=job.done.outcome if job.done is not None else "",
         text=job.done.text if job.done is not None else "",
         calls=tuple(calls),
@@ -341,22 +341,20 @@ class _Files:
         self._files: dict[str, str | tuple[Json, ...] | None] = {}
 
     def use(self, call: Call) -> None:
-        args = call.args
-        match call.tool:
-            case "writeTextFile":
-                self._files[self._path(args["path"])] = args["text"]
-            case "appendTextFile":
-                self._change(self._path(args["path"]), ["append", args["text"]])
-            case "editTextFile":
-                self._change(self._path(args["path"]), ["edit", args["oldText"], args["newText"]])
-            case "deleteFile":
-                self._files[self._path(args["path"])] = None
-            case "deleteDirectory":
-                gone = self._path(args["path"])
-                for path in [path for path in self._files if path.startswith(f"{gone}/")]:
-                    self._files[path] = None
-            case "moveFile":
-                self._move(self._path(args["source"]), self._path(args["destination"]))
+        match call.tool, call.args:
+            case "writeTextFile", {"path": str(path), "text": str(text)}:
+                self._files[self._path(path)] = text
+            case "appendTextFile", {"path": str(path), "text": str(text)}:
+                self._change(self._path(path), ["append", text])
+            case "editTextFile", {"path": str(path), "oldText": str(old), "newText": str(new)}:
+                self._change(self._path(path), ["edit", old, new])
+            case "deleteFile", {"path": str(path)}:
+                self._files[self._path(path)] = None
+            case "deleteDirectory", {"path": str(path)}:
+                for inside in self._below(self._path(path)):
+                    self._files[inside] = None
+            case "moveFile", {"source": str(source), "destination": str(destination)}:
+                self._move(self._path(source), self._path(destination))
             case _:
                 pass
 
@@ -384,10 +382,13 @@ class _Files:
                 self._files[path] = (*(changes or ()), change)
 
     def _move(self, source: str, destination: str) -> None:
-        inside = [path for path in self._files if path == source or path.startswith(f"{source}/")]
+        inside = [path for path in (source, *self._below(source)) if path in self._files]
         moved = {destination + path[len(source) :]: self._files[path] for path in inside}
         self._files |= dict.fromkeys([*inside, source])
         self._files |= moved or {destination: (["move", source],)}
+
+    def _below(self, directory: str) -> list[str]:
+        return [path for path in self._files if path.startswith(f"{directory}/")]
 
     def _path(self, path: str) -> str:
         """As the workspace names it, whichever way it was written."""

@@ -264,6 +264,17 @@ class History:
         return tuple(sorted(rows, key=lambda row: _place(row.path)))
 
 
+def usage_json(usage: Usage) -> dict[str, int]:
+    """Tokens with the names and the sum that the documented JSON has."""
+    return {
+        "inputTokens": usage.input_tokens,
+        "outputTokens": usage.output_tokens,
+        "reasoningTokens": usage.reasoning_tokens,
+        "totalTokens": usage.total_tokens,
+        "cachedInputTokens": usage.cached_input_tokens,
+    }
+
+
 async def load_history(store: Store, root: Path, job: str) -> History | None:
     """What happened in `job`; None if there is no such job. Raises CorruptLog, StoreError, UserError."""
     events = await store.read(job)
