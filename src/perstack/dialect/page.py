@@ -52,13 +52,21 @@ class Page:
         self.hearing = voice.hearing
         self.early = voice.early
         self._voice = voice
+        self._whole = dict(voice.whole)
         self._seat = ""
         self._ids = 0
         self._streamed = 0
         self._places: dict[tuple[str, int], str] = {}
 
     def voice(self) -> Voice:
-        return replace(self._voice, segments=self.segments, hearing=self.hearing, early=self.early)
+        whole = {id: known for id, known in self._whole.items() if id in self.segments}
+        return replace(
+            self._voice,
+            segments=self.segments,
+            hearing=self.hearing,
+            early=self.early,
+            whole=whole,
+        )
 
     # --- ids and heads ----------------------------------------------------------------------------------------
 
@@ -160,7 +168,13 @@ class Page:
 
     def history(self, run: Run, stop: int) -> tuple[wire.Message, ...] | None:
         """All that was said up to `stop`; None in the compact telling."""
-        return self.inputs(run, 0, stop) if self.full else None
+        if not self.full:
+            return None
+        known, whole = self._whole.get(run.id, (0, ()))
+        if known < stop:
+            whole += self.inputs(run, known, stop)
+            self._whole[run.id] = (stop, whole)
+        return whole
 
     def inputs(self, run: Run, start: int, stop: int) -> tuple[wire.Message, ...]:
         """Messages `start` to `stop`; the instruction goes before the first."""

@@ -99,7 +99,7 @@ def run_setting_of(job: Job) -> wire.RunSetting:
         provider_config={"providerName": job.model.provider, "apiKey": _REDACTED},
         job_id=job.id,
         run_id=job.root,
-        expert_key=job.expert,
+        expert_key=job.lock.key_of(job.expert),
         input=wire.RunInput(text=asked.text if isinstance(asked, UserMessage) else ""),
         experts={key: _expert(pin.expert) for key, pin in job.lock.experts.items()},
         reasoning_budget=job.model.reasoning,

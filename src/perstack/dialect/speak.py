@@ -141,7 +141,7 @@ def _owed(voice: Voice, before: Job, event: Event) -> Told:
             return voice, []
         case Resumed() if isinstance(voice.taken_up, Rewound):
             return voice, []
-        case UserSpoke() if root is not None and not isinstance(root.phase, Acting):
+        case UserSpoke(run="") if root is not None and not isinstance(root.phase, Acting):
             return replace(voice, taken_up=None), []
         case _:
             return take_up(voice, before)
@@ -321,7 +321,7 @@ def _results_join(page: Page, run: Run, before: Run) -> tuple[wire.Message, ...]
 
 
 def _user_spoke(page: Page, event: UserSpoke) -> None:
-    run = page.job.runs[page.job.root]
+    run = page.job.runs[event.run or page.job.root]
     if isinstance(run.phase, Acting):
         return  # told when the run goes on
     hush(page, run)

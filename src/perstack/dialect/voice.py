@@ -92,7 +92,7 @@ class Voice(Value, frozen=True):
     segments: of the runs at work, and the root, by run.
     taken_up: the job was taken up again, and nothing has been told of that yet.
     hearing: what was streamed, by run. notices: how many were told. early: those about skills that came before
-    the segment they belong to.
+    the segment they belong to. whole: of a full voice, by run: how much of its history was told, and as what.
     """
 
     full: bool = False
@@ -104,3 +104,6 @@ class Voice(Value, frozen=True):
     hearing: dict[str, Hearing] = msgspec.field(default_factory=dict[str, Hearing])
     notices: int = 0
     early: tuple[Notice, ...] = ()
+    whole: dict[str, tuple[int, tuple[wire.Message, ...]]] = msgspec.field(
+        default_factory=dict[str, tuple[int, tuple[wire.Message, ...]]]
+    )
