@@ -3,7 +3,9 @@
 PerstackError
 ├─ UserError            you can put it right: one paragraph, no traceback
 │  ├─ DefinitionError   .faults: what is wrong, where, and what to do
-│  ├─ LockError         out of date, from a newer version, tampered with
+│  ├─ LockError         a lock file that cannot be used: not TOML, from a newer version
+│  │  ├─ LockOutOfDate  it is not what the project file says, and may not be brought up to date
+│  │  └─ LockTampered   it, or what it pins, was changed
 │  ├─ UnknownExpert     .key, .close_matches
 │  ├─ MissingEnv        .names (names only, never values)
 │  └─ JobBusy           another process is writing this job
@@ -67,7 +69,15 @@ class DefinitionError(UserError):
 
 
 class LockError(UserError):
-    """A lock file that is out of date, from a newer version, or was changed by hand."""
+    """A lock file that cannot be used: no lock file at all, or from a newer version."""
+
+
+class LockOutOfDate(LockError):
+    """A lock that is missing, or not what the project file says, where nothing else will do."""
+
+
+class LockTampered(LockError):
+    """Something that is pinned is not what it was: a digest does not match, or a server has other tools."""
 
 
 class UnknownExpert(UserError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from perstack.errors import CorruptLog
+from perstack.errors import CorruptLog, LockOutOfDate, LockTampered
 from perstack.job import Job
 
 DONE = 0
@@ -39,4 +39,10 @@ def exit_of(job: Job) -> int:
 
 def exit_for(error: BaseException) -> int:
     """The exit code for an error that ended a command."""
-    return INTEGRITY if isinstance(error, CorruptLog) else FAILED
+    match error:
+        case CorruptLog() | LockTampered():
+            return INTEGRITY
+        case LockOutOfDate():
+            return LOCK_OUT_OF_DATE
+        case _:
+            return FAILED

@@ -1,19 +1,47 @@
-"""What exactly will run: Definitions pinned by key and digest."""
+"""What exactly will run: Definitions pinned by key and digest, with the tools their skills were seen to have."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import msgspec
+from msgspec.structs import replace
 
 from perstack._value import Value
 from perstack.definition import Expert
 from perstack.errors import UnknownExpert
 
+from .document import canonical_json, digest_of
+
+
+class PinnedTool(Value, frozen=True):
+    """A tool as its skill offered it when the lock was made.
+
+    schema: JSON Schema object for its arguments. reads_only, may_repeat: hints, see `perstack.skills.Tool`.
+    """
+
+    name: str
+    schema: dict[str, Any]
+    description: str = ""
+    title: str = ""
+    reads_only: bool = False
+    may_repeat: bool = False
+
 
 class Pin(Value, frozen=True):
-    """One Definition in use. integrity: "sha256:" and the hex digest of its canonical document."""
+    """One Definition in use. integrity: "sha256:" and the hex digest of its canonical document.
+
+    tools: those the Expert may use, by skill name; a skill that is not in it has to be asked for its tools.
+    tools_integrity: digest over `tools`; empty if nobody made one.
+    """
 
     expert: Expert
     integrity: str
+    tools: dict[str, tuple[PinnedTool, ...]] = msgspec.field(
+        default_factory=dict[str, tuple[PinnedTool, ...]]
+    )
+    tools_integrity: str = ""
 
 
 class Lock(Value, frozen=True):
@@ -39,3 +67,38 @@ class Lock(Value, frozen=True):
     def delegates_of(self, spec: str) -> tuple[Expert, ...]:
         """The Definitions an Expert may delegate to, in its own order."""
         return tuple(self.expert(delegate) for delegate in self.expert(spec).delegates)
+
+
+def with_tools(pin: Pin, tools: Mapping[str, Iterable[PinnedTool]]) -> Pin:
+    """`pin` with these tools and their digest. tools: by skill name.
+
+    The tools of a skill are put in order by name, so the order a server lists them in never counts.
+    """
+    ordered = {
+        skill: tuple(sorted(tools[skill], key=lambda tool: tool.name)) for skill in sorted(tools)
+    }
+    return replace(pin, tools=ordered, tools_integrity=tools_digest(ordered))
+
+
+def tools_digest(tools: Mapping[str, Iterable[PinnedTool]]) -> str:
+    """The digest over tools by skill name: of their definitions as canonical JSON."""
+    return digest_of(canonical_json(tool_definitions(tools)))
+
+
+def tool_definitions(tools: Mapping[str, Iterable[PinnedTool]]) -> list[dict[str, Any]]:
+    """The tools as the lock file lists them: one row, by skill name and tool name."""
+    rows: list[dict[str, Any]] = []
+    for skill in sorted(tools):
+        for tool in sorted(tools[skill], key=lambda tool: tool.name):
+            row: dict[str, Any] = {"skillName": skill, "name": tool.name}
+            if tool.title:
+                row["title"] = tool.title
+            if tool.description:
+                row["description"] = tool.description
+            if tool.reads_only:
+                row["readsOnly"] = True
+            if tool.may_repeat:
+                row["mayRepeat"] = True
+            row["inputSchema"] = tool.schema
+            rows.append(row)
+    return rows
