@@ -285,7 +285,7 @@ class MemoryStore:
             raise Crash
         self._clock_ms += 1
         end = self._ends.get(job, End())
-        placed = replace(event, seq=end.seq + 1, at=self._clock_ms / 1000)
+        placed = replace(event, seq=end.seq + 1, at=event.at or self._clock_ms / 1000)
         line, total = encode_event(placed, end.sum)
         self._logs.setdefault(job, bytearray()).extend(line)
         self._ends[job] = End(end.offset + len(line), placed.seq, total, placed.at)

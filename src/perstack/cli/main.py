@@ -22,6 +22,7 @@ COMMANDS = {
     "log": ("log:log", "Show what happened in a job."),
     "replay": ("replay:replay", "Tell a job again from its log, or check that the log is whole."),
     "compare": ("compare:compare", "Show where two jobs part."),
+    "fork": ("fork:fork", "Start a new job from a place in another."),
     "base": ("base:base", "Offer the base skill's tools as an MCP server on stdio."),
 }
 

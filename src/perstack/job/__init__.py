@@ -14,6 +14,7 @@ from .events import (
     CancelRequested,
     Event,
     Failure,
+    ForkedFrom,
     JobStarted,
     ModelChoice,
     Replied,
@@ -27,6 +28,7 @@ from .events import (
     ToolReturned,
     UserSpoke,
 )
+from .fork import forked, place_of_result, run_at, with_instruction, with_result
 from .messages import (
     Call,
     CallKind,
@@ -124,6 +126,7 @@ __all__ = [
     "Failure",
     "File",
     "Flight",
+    "ForkedFrom",
     "Generate",
     "Heard",
     "History",
@@ -173,10 +176,13 @@ __all__ = [
     "decode_events",
     "encode_event",
     "fold",
+    "forked",
     "joined",
     "lineage",
     "may_follow",
+    "place_of_result",
     "retell",
+    "run_at",
     "said",
     "tell",
     "timeline",
@@ -184,4 +190,6 @@ __all__ = [
     "todos_after",
     "utc",
     "wanted",
+    "with_instruction",
+    "with_result",
 ]

@@ -60,8 +60,18 @@ class Failure(Value, frozen=True, kw_only=True):
     retry_after_s: float | None = None
 
 
+class ForkedFrom(Value, frozen=True, kw_only=True):
+    """Where a log comes from whose beginning it shares: the job, and the last place taken over."""
+
+    job: str
+    seq: int
+
+
 class JobStarted(Fact, frozen=True, kw_only=True):
-    """The first fact of every log: everything that was settled before anything ran."""
+    """The first fact of every log: everything that was settled before anything ran.
+
+    forked: the log whose beginning this one shares.
+    """
 
     format: int
     job: str
@@ -72,6 +82,7 @@ class JobStarted(Fact, frozen=True, kw_only=True):
     workspace: str
     runtime: str
     version: str
+    forked: ForkedFrom | None = None
 
 
 class Resumed(Fact, frozen=True, kw_only=True):
@@ -140,9 +151,10 @@ class ToolReturned(Fact, frozen=True, kw_only=True):
 
 
 class UserSpoke(Fact, frozen=True, kw_only=True):
-    """A person said something to the root run."""
+    """A person said something. run: to whom, "" for the root."""
 
     text: str
+    run: str = ""
 
 
 class CancelRequested(Fact, frozen=True, kw_only=True):

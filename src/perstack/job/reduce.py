@@ -15,7 +15,7 @@ Theory of operation
           ▼
         Done
 
-   UserSpoke (to the root only) leads from Concluding, Answered and Done back to Thinking, at the next step. While
+   UserSpoke leads from Concluding, Answered and Done back to Thinking, at the next step. While
    Thinking it joins the history; while Acting it waits for the results.
 
    A reply that was cut off by the model's output limit is kept, and asked to be continued: it is never taken
@@ -257,7 +257,7 @@ def _run_started(job: Job, event: RunStarted) -> Job:
 
 
 def _heard(job: Job, event: UserSpoke) -> Job:
-    run = _run(job, job.root)
+    run = _run(job, event.run or job.root)
     words = said(event.text)
     match run.phase:
         case Concluding() | Answered() | Done():

@@ -142,7 +142,8 @@ def _drafts(told: Timeline, event: Event, after: Job) -> Iterator[tuple[str, Act
                 )
             yield run, Query(id=f"query-{run}", text=query)
         case UserSpoke(text=text):
-            yield after.root, Query(id=f"query-{after.root}-{seq}", text=text)
+            run = event.run or after.root
+            yield run, Query(id=f"query-{run}-{seq}", text=text)
         case Replied(run=run, cut=True):
             yield run, Retry(id=f"retry-{seq}", error="OutputLimit", message=OUTPUT_LIMIT)
         case Replied(run=run):

@@ -82,12 +82,14 @@ class GoOn(msgspec.Struct, frozen=True, kw_only=True):
     """Which job goes on, and how.
 
     job: its id, None for the one of this Expert that was written to last. checkpoint: from where, None for the
-    end. answer: the query answers the question the job waits with.
+    end. answer: the query answers the question the job waits with. to_run: the run the query is for, "" for the
+    root.
     """
 
     job: str | None = None
     checkpoint: str | None = None
     answer: bool = False
+    to_run: str = ""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,13 +131,18 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
 
 
+def store_of(order: Order) -> Store:
+    """Where the history of `order`'s job lies."""
+    return order.store or FileStore(order.workspace / HISTORY)
+
+
 async def prepare(order: Order) -> Prepared:
     """Settle what `order` means. Raises UserError and its kin; nothing has been written then."""
     loaded = load_project(order.config, order.cwd)
     settings = settle(loaded.project if loaded else None, order.flags)
     _check_runtime(settings)
     env = load_env(settings.env_paths, order.env, order.cwd, required=settings.env_required)
-    store = order.store or FileStore(order.workspace / HISTORY)
+    store = store_of(order)
     if order.go_on is None:
         plan, choice = _new_job(order, loaded, settings)
     else:
@@ -308,7 +315,7 @@ async def _going_on(
         elif go_on.answer:
             yield _answer(now, order.query)
         elif order.query:
-            yield UserSpoke(text=order.query)
+            yield UserSpoke(text=order.query, run=go_on.to_run)
 
     return Plan(job=job_id, before=before, after=after), resumed.model or job.model
 
@@ -344,6 +351,8 @@ def _check_words(job: Job, query: str, go_on: GoOn) -> None:
             f"{call.tool} {msgspec.json.encode(call.args).decode()}" for _, call in questions
         )
         raise UserError(f"Job {job.id} waits for an answer: {asked}. Give it with -i.")
+    elif not query and job.root_run is None:
+        raise UserError(f"Job {job.id} ended before it had begun. Say again what it is to do.")
     elif not query and job.done is not None:
         raise UserError(f"Job {job.id} is done. Give a query to go on with it.")
 

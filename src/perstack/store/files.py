@@ -253,7 +253,7 @@ class FileLog:
         if self._shut:
             raise StoreError(self._shut)
         end = self._end
-        now = max(round(time.time(), 3), end.at)
+        now = event.at or max(round(time.time(), 3), end.at)
         placed = replace(event, seq=end.seq + 1, at=now)
         line, total = encode_event(placed, end.sum)
         try:

@@ -24,7 +24,7 @@ class Log(Protocol):
     """The open end of one job's log. Its holder is the only writer."""
 
     async def append(self, event: Event, *, sync: bool = False) -> Event:
-        """Write one fact down and give it back with its `seq` and `at`.
+        """Write one fact down and give it back with its `seq`, and its `at` if it does not bring one.
 
         sync: do not return before it is on stable storage, together with all before it.
         Raises StoreError: then the fact is not in the log, or, if only the sync failed, the log takes no more

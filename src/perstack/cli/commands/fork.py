@@ -1,0 +1,136 @@
+"""`perstack fork`: a new job from a place in another."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import anyio
+import click
+
+from perstack.definition import ProviderName, Reasoning
+from perstack.job import Job
+from perstack.ops.fork import Change, parse_place, read_instruction
+from perstack.ops.fork import fork as fork_job
+from perstack.ops.project import Flags
+from perstack.ops.run import Order, store_of
+
+from ..exits import exit_of
+from ..options import model_options, project_options
+from ..session import how_to_go_on, run_order
+
+
+@click.command()
+@click.argument("place", metavar="job[@checkpoint|@event]")
+@project_options
+@model_options
+@click.option("--query", default="", help="Something to say to the run at that place.")
+@click.option(
+    "--tool-result",
+    metavar="CALL=TEXT",
+    help="Another result for a tool call: its id, and the text the model gets instead.",
+)
+@click.option(
+    "--instruction-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Another instruction for the Expert at work at that place.",
+)
+@click.option("--job-id", help="Id for the new job.")
+@click.option(
+    "--workspace",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The directory the Expert works in [default: the working directory].",
+)
+@click.option(
+    "--output",
+    type=click.Choice(("json", "text")),
+    default="json",
+    show_default=True,
+    help="json: one event a line. text: a live account for people.",
+)
+@click.option("--full-events", is_flag=True, help="Events with whole histories in them.")
+@click.option(
+    "--cassette",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Replay recorded replies from this file instead of asking a model.",
+)
+@click.option("--verbose", is_flag=True, help="Also tell what the runtime itself does.")
+def fork(
+    place: str,
+    config: str | None,
+    env_path: tuple[str, ...],
+    provider: ProviderName | None,
+    model: str | None,
+    reasoning_budget: Reasoning | None,
+    max_steps: int | None,
+    max_retries: int | None,
+    timeout: int | None,
+    max_tokens: int | None,
+    max_duration: int | None,
+    max_cost: float | None,
+    query: str,
+    tool_result: str | None,
+    instruction_file: Path | None,
+    job_id: str | None,
+    workspace: Path | None,
+    output: str,
+    full_events: bool,
+    cassette: Path | None,
+    verbose: bool,
+) -> int:
+    """Start a new job that shares the beginning of another, and goes on from there.
+
+    The other job is not touched. Runs at any depth are taken over as they stand: at a delegate's checkpoint it is
+    the delegate that is spoken to or instructed anew, and its parent goes on with what becomes of it.
+    """
+    job_source, at = parse_place(place)
+    order = Order(
+        expert="",
+        query=query,
+        config=config,
+        cwd=Path().resolve(),
+        workspace=(workspace or Path()).resolve(),
+        env=os.environ,
+        flags=Flags(
+            provider=provider,
+            model=model,
+            reasoning=reasoning_budget,
+            max_steps=max_steps,
+            max_retries=max_retries,
+            timeout_s=None if timeout is None else timeout / 1000,
+            max_tokens=max_tokens,
+            max_duration_s=None if max_duration is None else max_duration / 1000,
+            max_cost=max_cost,
+            env_paths=env_path,
+        ),
+        job=job_id,
+        cassette=cassette,
+        proxy=os.environ.get("PERSTACK_PROXY_URL") or None,
+    )
+    change = Change(
+        tool_result=_result(tool_result),
+        instruction=None if instruction_file is None else read_instruction(instruction_file),
+    )
+
+    async def go() -> Job:
+        forked = await fork_job(order, job_source, at, change, store_of(order))
+        click.echo(f"Forked {place} as {forked.go_on.job if forked.go_on else ''}", err=True)
+        tell = partial(run_order, as_text=output == "text", full=full_events, verbose=verbose)
+        return await tell(forked)
+
+    job = anyio.run(go)
+    for line in how_to_go_on(job, ""):
+        click.echo(line, err=True)
+    return exit_of(job)
+
+
+def _result(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    call, equals, result = text.partition("=")
+    if not call or not equals:
+        raise click.UsageError(
+            "--tool-result takes CALL=TEXT: the id of the call, and its new result"
+        )
+    return call, result

@@ -1,0 +1,118 @@
+"""One run from the command line: told on stdout, put down in good order by a signal, and what to do next."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from shlex import quote
+from typing import BinaryIO
+
+import anyio
+import anyio.abc
+import click
+import msgspec
+
+from perstack.dialect import WireEvent
+from perstack.engine import Ears, Inbox
+from perstack.job import Job, Stopped
+from perstack.ops.run import Order, Prepared, carry_out, prepare
+from perstack.ops.telling import telling
+
+from .plain import plain
+
+
+async def run_order(order: Order, *, as_text: bool, full: bool, verbose: bool) -> Job:
+    """Carry out `order`, tell it on stdout, and put it down in good order on a signal or when nobody reads."""
+    prepared = await prepare(order)
+    for warning in prepared.warnings:
+        click.echo(f"warning: {plain(warning)}", err=True)
+    if verbose:
+        for line in prepared.settled:
+            click.echo(line, err=True)
+    inbox = Inbox()
+
+    def lost(error: OSError) -> None:
+        """Nobody reads stdout any more: the job is put down, and whatever else is written goes nowhere."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"error: stdout cannot be written: {error.strerror}.", err=True)
+        inbox.say(Stopped(reason="interrupted", what="stdout could not be written"))
+
+    try:
+        if as_text:
+            from .live import live_account
+
+            with live_account(sys.stdout, lost) as ears:
+                return await _carry_out(prepared, inbox, ears)
+        lines = _Lines(sys.stdout.buffer, lost)
+        return await _carry_out(prepared, inbox, telling(lines.write, full=full))
+    finally:
+        inbox.close()
+
+
+async def _carry_out(prepared: Prepared, inbox: Inbox, ears: Ears) -> Job:
+    jobs: list[Job] = []
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_stop_on_signals, inbox)
+        jobs.append(await carry_out(prepared, inbox, ears))
+        tasks.cancel_scope.cancel()
+    return jobs[0]
+
+
+async def _stop_on_signals(
+    inbox: Inbox, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """The first signal puts the job down in good order; a second, of either kind, ends the process."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            inbox.say(Stopped(reason="interrupted", what=number.name))
+            for other in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(other, signal.SIG_DFL)
+
+
+class _Lines:
+    """Writes events to stdout, one JSON object a line."""
+
+    def __init__(self, out: BinaryIO, on_lost: Callable[[OSError], None]) -> None:
+        self._out = out
+        self._on_lost = on_lost
+        self._encoder = msgspec.json.Encoder()
+        self._lost = False
+
+    def write(self, told: Sequence[WireEvent]) -> None:
+        if self._lost:
+            return
+        try:
+            self._out.write(self._encoder.encode_lines(told))
+            self._out.flush()
+        except OSError as error:
+            self._lost = True
+            self._on_lost(error)
+
+
+def _flag(limit: str) -> str:
+    """The option that raises a limit: "maxSteps 100" → "--max-steps"."""
+    name = limit.split()[0].removeprefix("max")
+    return f"--max-{name.lower()}"
+
+
+def how_to_go_on(job: Job, options: str) -> Iterator[str]:
+    """What the user is told of a job that is not done, or failed."""
+    go_on = f"perstack run {quote(job.expert)}{options} --continue-job {job.id}"
+    if job.stopped is not None:
+        match job.stopped.reason:
+            case "limit":
+                what = job.stopped.what
+                yield f"Stopped at a limit: {what}. Go on with: {go_on} {_flag(what)} <more>"
+            case _:
+                yield f"Stopped: {plain(job.stopped.what)}. Go on with: {go_on}"
+    elif job.questions:
+        for _, call in job.questions:
+            args = msgspec.json.encode(call.args).decode()
+            yield f"Waiting for your answer to {plain(call.tool)} {args}"
+        yield f"Answer with: {go_on} -i <answer>"
+    elif job.done is not None and job.done.outcome != "completed":
+        yield f"error: {plain(job.done.text)}"
+        yield f"The job is kept. Go on with: {go_on} <query>"
