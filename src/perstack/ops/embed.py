@@ -145,7 +145,7 @@ async def run(expert: str, query: str = "", **options: Unpack[Options]) -> Job:
     `job.done` tells how it ended (None if it waits for an answer or was stopped), `job.done.text` the answer.
     Raises UserError for what you can put right, WorldError for what may work another time.
     """
-    prepared = await prepare(_order(expert, query, options))
+    prepared = await prepare(order_of(expert, query, options))
     inbox = Inbox()
     try:
         return await carry_out(prepared, inbox, _ears(options))
@@ -185,7 +185,7 @@ async def start(
     """
     if "listener" in options:
         raise TypeError("start() takes no listener: iterate what it gives")
-    prepared = await prepare(_order(expert, query, options))
+    prepared = await prepare(order_of(expert, query, options))
     inbox = Inbox()
     running = Running(prepared.job, inbox)
     raised: Exception | None = None
@@ -214,7 +214,8 @@ async def start(
         raise running.failure
 
 
-def _order(expert: str, query: str, options: Options) -> Order:
+def order_of(expert: str, query: str, options: Options) -> Order:
+    """What `run` and `start` mean by their arguments."""
     if unknown := sorted(options.keys() - Options.__optional_keys__):
         close = get_close_matches(unknown[0], Options.__optional_keys__, n=1)
         meant = f" (did you mean {close[0]!r}?)" if close else ""
