@@ -16,6 +16,7 @@ from perstack.job import (
     SkillDisconnected,
     SkillStarting,
     SkillStderr,
+    ToolsDiffer,
     Waiting,
 )
 
@@ -47,6 +48,8 @@ def skill_event(notice: Notice, *, id: str, job: str, run: str) -> wire.RuntimeE
             return _connected(notice, head)
         case SkillStderr(skill=skill, text=text):
             return wire.SkillStderr(**head, skill_name=skill, message=text.strip())
+        case ToolsDiffer(skill=skill):  # the one event the reference has for words about a skill
+            return wire.SkillStderr(**head, skill_name=skill, message=notice.text)
         case SkillDisconnected(skill=skill):
             return wire.SkillDisconnected(**head, skill_name=skill)
         case Heard() | Waiting():

@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from .drive import Inbox, drive
-from .equipment import toolboxes_of
+from .equipment import Equipment, open_equipment, toolboxes_of
+from .pins import drift, is_served, tools_in, unpinned
 from .stage import NOBODY, Ears, Plan, run_job
 
-__all__ = ["NOBODY", "Ears", "Inbox", "Plan", "drive", "run_job", "toolboxes_of"]
+__all__ = [
+    "NOBODY",
+    "Ears",
+    "Equipment",
+    "Inbox",
+    "Plan",
+    "drift",
+    "drive",
+    "is_served",
+    "open_equipment",
+    "run_job",
+    "toolboxes_of",
+    "tools_in",
+    "unpinned",
+]

@@ -3,6 +3,10 @@
 A skill is opened once for a job and shared by all its runs that ask for the same server with the same variables;
 it stays until the job ends. Each is held by a task of its own, since what an MCP client opens must be closed by
 the task that opened it. Servers an Expert needs start side by side.
+
+A skill whose tools are pinned in the lock is not waited for: the toolbox is made from the pins, and the server is
+opened when one of its tools is first used. Its own tools are compared with the pins then. The pins hold all the
+same, since they are what somebody looked at; the difference is told, and ends a run that must keep to the lock.
 """
 
 from __future__ import annotations
@@ -18,9 +22,9 @@ import msgspec
 from msgspec.structs import replace
 
 from perstack.definition import BASE_SKILL, Expert, InteractiveSkill, RemoteSkill, StdioSkill
-from perstack.errors import MissingEnv, PerstackError, SkillUnavailable
-from perstack.job import Call, Job, Notice, SkillConnected, SkillDisconnected
-from perstack.lock import Lock
+from perstack.errors import LockTampered, MissingEnv, PerstackError, SkillUnavailable
+from perstack.job import Call, Job, Notice, SkillConnected, SkillDisconnected, ToolsDiffer
+from perstack.lock import Lock, Pin
 from perstack.skills import (
     Outcome,
     Skill,
@@ -32,6 +36,8 @@ from perstack.skills import (
     toolbox_of,
 )
 
+from .pins import drift, is_served, pinned_tools
+
 ServerSkill = StdioSkill | RemoteSkill
 
 
@@ -40,21 +46,25 @@ def toolboxes_of(lock: Lock) -> dict[str, Toolbox]:
 
     Raises DefinitionError.
     """
-    tools = {BASE_SKILL: base_tools()}
     return {
-        key: toolbox_of(pin.expert, lock.delegates_of(key), tools)
+        key: toolbox_of(
+            pin.expert, lock.delegates_of(key), {BASE_SKILL: base_tools(), **pinned_tools(pin)}
+        )
         for key, pin in lock.experts.items()
     }
 
 
 @asynccontextmanager
 async def open_equipment(
-    job: Job, env: Mapping[str, str], notify: Callable[[Notice], None]
+    job: Job, env: Mapping[str, str], notify: Callable[[Notice], None], *, frozen: bool = False
 ) -> AsyncGenerator[Equipment]:
-    """The equipment of `job`. Whatever it opened is closed when the block is left."""
+    """The equipment of `job`. Whatever it opened is closed when the block is left.
+
+    frozen: a skill whose tools are not those that are pinned may not be used.
+    """
     async with anyio.create_task_group() as tasks:
         try:
-            yield Equipment(job, env, notify, tasks)
+            yield Equipment(job, env, notify, tasks, frozen)
         finally:
             tasks.cancel_scope.cancel()
 
@@ -84,7 +94,9 @@ class Equipment:
         env: Mapping[str, str],
         notify: Callable[[Notice], None],
         tasks: anyio.abc.TaskGroup,
+        frozen: bool,
     ) -> None:
+        self._frozen = frozen
         self._lock = job.lock
         self._workspace = Path(job.workspace)
         self._version = job.version
@@ -93,20 +105,36 @@ class Equipment:
         self._tasks = tasks
         self._slots: dict[Hashable, _Slot] = {}
         self._boxes: dict[str, Toolbox] = {}
+        self._compared: dict[tuple[str, str], tuple[tuple[Tool, ...], LockTampered | None]] = {}
+        self._told: set[ToolsDiffer] = set()
 
     async def toolbox(self, key: str) -> Toolbox:
-        """The tools of an Expert; its skills are started, side by side, if they are not open yet.
+        """The tools of an Expert; skills that are not pinned are started, side by side, if they are not open yet.
 
         Raises UserError for what the Definition or the environment lacks, SkillUnavailable.
         """
         if key not in self._boxes:
-            expert = self._lock.expert(key)
-            slots = {name: self._slot(name, skill) for name, skill in _servers(expert).items()}
-            tools: dict[str, tuple[Tool, ...]] = {}
+            pin = self._pin(key)
+            tools = pinned_tools(pin)
+            servers = _servers(pin.expert)
+            slots = {name: self._slot(name, servers[name]) for name in servers if name not in tools}
+            for name in tools:
+                _check_env(name, servers[name], self._env)
             for name, slot in slots.items():
                 tools[name] = (await slot.get()).tools
-            self._boxes[key] = toolbox_of(expert, self._lock.delegates_of(key), tools)
+            self._boxes[key] = toolbox_of(pin.expert, self._lock.delegates_of(key), tools)
         return self._boxes[key]
+
+    async def skill(self, key: str, name: str) -> Skill:
+        """The skill `name` of the Expert `key`, opened if it is not open yet.
+
+        Raises as `toolbox` does, and LockTampered if it must keep to pins and does not.
+        """
+        pin = self._pin(key)
+        skill = await self._slot(name, _servers(pin.expert)[name]).get()
+        if is_served(pin.expert, name) and name in pin.tools:
+            self._compare(pin, name, skill.tools)
+        return skill
 
     async def use(self, key: str, call: Call) -> Outcome:
         """The outcome of a call by the Expert `key`. Raises what `Skill.use` raises, and what `toolbox` does."""
@@ -114,8 +142,26 @@ class Equipment:
         entry = box.entries.get(call.tool)
         if entry is None:  # asked for by a process that offered other tools
             raise SkillUnavailable(call.skill, f'it no longer offers a tool "{call.tool}"')
-        skill = _servers(self._lock.expert(key))[entry.skill]
-        return await (await self._slot(entry.skill, skill).get()).use(entry.own_name, call.args)
+        return await (await self.skill(key, entry.skill)).use(entry.own_name, call.args)
+
+    def _pin(self, key: str) -> Pin:
+        return self._lock.experts[self._lock.expert(key).key]
+
+    def _compare(self, pin: Pin, name: str, tools: tuple[Tool, ...]) -> None:
+        """Tell how `tools` differ from the pins, once; raises LockTampered if they may not."""
+        place = pin.expert.key, name
+        known, error = self._compared.get(place, (None, None))
+        if known is not tools:
+            error = None
+            if found := drift(pin, name, tools):
+                notice = ToolsDiffer(skill=name, differences=found)
+                error = LockTampered(notice.text) if self._frozen else None
+                if notice not in self._told:
+                    self._told.add(notice)
+                    self._notify(notice)
+            self._compared[place] = tools, error
+        if error is not None:
+            raise error
 
     def _slot(self, name: str, skill: ServerSkill) -> _Slot:
         place = _identity(name, skill)
@@ -174,6 +220,14 @@ def _servers(expert: Expert) -> dict[str, ServerSkill]:
         for name, skill in expert.skills.items()
         if not isinstance(skill, InteractiveSkill)
     }
+
+
+def _check_env(name: str, skill: ServerSkill, env: Mapping[str, str]) -> None:
+    """What a server that starts later will need is missed before the model is asked. Raises MissingEnv."""
+    if isinstance(skill, StdioSkill):
+        missing = [variable for variable in skill.required_env if not env.get(variable)]
+        if missing:
+            raise MissingEnv(missing, f"skill {name}")
 
 
 def _identity(name: str, skill: ServerSkill) -> Hashable:

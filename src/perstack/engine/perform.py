@@ -8,7 +8,14 @@ from collections.abc import Callable
 import anyio
 from msgspec.structs import replace
 
-from perstack.errors import ModelError, PerstackError, SkillUnavailable, ToolError, UserError
+from perstack.errors import (
+    LockTampered,
+    ModelError,
+    PerstackError,
+    SkillUnavailable,
+    ToolError,
+    UserError,
+)
 from perstack.job import (
     Call,
     Event,
@@ -20,6 +27,7 @@ from perstack.job import (
     Notice,
     Replied,
     ReplyFailed,
+    RunFinished,
     Text,
     ToolReturned,
     Usage,
@@ -155,6 +163,11 @@ class Performer:
         call = wish.call
         try:
             outcome = await self._equipment.use(wish.expert, call)
+        except (
+            LockTampered
+        ) as error:  # what was looked at is not what is there: nothing more is done with it
+            failure = Failure(name="LockTampered", message=str(error))
+            return RunFinished(run=wish.run, outcome="failed", text=str(error), failure=failure)
         except (ToolError, SkillUnavailable, UserError) as error:
             parts = (Text(text=str(error)),)
             return ToolReturned(run=wish.run, call=call.id, parts=parts, is_error=True)

@@ -78,10 +78,12 @@ async def run_job(
     env: Mapping[str, str],
     inbox: Inbox,
     ears: Ears,
+    frozen: bool = False,
 ) -> Job:
     """Carry out `plan`; gives the state in which the job finished, parked or stopped.
 
-    env: where skills may be given variables from. What cannot be opened raises before the job goes on. Later
+    env: where skills may be given variables from. frozen: a server that has other tools than the lock says ends
+    the run that uses it. What cannot be opened raises before the job goes on. Later
     only two things come out: StoreError, when facts can no longer be written down, and bugs, of which the log
     tells too; the job can be taken up again after either.
     """
@@ -95,7 +97,7 @@ async def run_job(
         try:
             async with (
                 open_model(stage.job) as model,
-                open_equipment(stage.job, env, stage.notify) as equipment,
+                open_equipment(stage.job, env, stage.notify, frozen=frozen) as equipment,
             ):
                 await equipment.toolbox(stage.job.expert)
                 for event in plan.after(stage.job):

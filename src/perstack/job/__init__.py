@@ -55,6 +55,7 @@ from .notices import (
     SkillDisconnected,
     SkillStarting,
     SkillStderr,
+    ToolsDiffer,
     Waiting,
 )
 from .reduce import (
@@ -163,6 +164,7 @@ __all__ = [
     "ToolCalled",
     "ToolMessage",
     "ToolReturned",
+    "ToolsDiffer",
     "Usage",
     "Use",
     "UserMessage",

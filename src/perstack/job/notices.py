@@ -66,4 +66,23 @@ class SkillDisconnected(msgspec.Struct, frozen=True, kw_only=True):
     at: float = 0.0
 
 
-Notice = Heard | Waiting | SkillStarting | SkillConnected | SkillStderr | SkillDisconnected
+class ToolsDiffer(msgspec.Struct, frozen=True, kw_only=True):
+    """A skill has other tools than the lock says. differences: one line each."""
+
+    skill: str
+    differences: tuple[str, ...]
+    at: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """What to tell a person."""
+        lines = "".join(f"\n  - {line}" for line in self.differences)
+        return (
+            f'Skill "{self.skill}" has other tools than perstack.lock says. '
+            f"If that is as it should be, take them over with `perstack install`:{lines}"
+        )
+
+
+Notice = (
+    Heard | Waiting | SkillStarting | SkillConnected | SkillStderr | SkillDisconnected | ToolsDiffer
+)
