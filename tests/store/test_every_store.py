@@ -13,13 +13,21 @@ from perstack.store import FileStore, Store
 from perstack.testing import MemoryStore
 
 from .facts import asked_a_person, ended, spoken, started, step, texts, written
+from .storage import Storage
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["files", "memory"])
+@pytest.fixture(params=["files", "memory", "objects"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return FileStore(tmp_path / "perstack") if request.param == "files" else MemoryStore()
+    match request.param:
+        case "files":
+            return FileStore(tmp_path / "perstack")
+        case "memory":
+            return MemoryStore()
+        case _:
+            storage: Storage = request.getfixturevalue("storage")
+            return storage.store()
 
 
 async def test_what_was_appended_is_read_back_in_order_with_its_place_and_time(store: Store):
