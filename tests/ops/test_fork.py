@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,14 +45,14 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def original(workspace: Path, events: list[dict[str, object]] | None = None) -> perstack.Job:
+async def original(workspace: Path, events: list[dict[str, Any]] | None = None) -> perstack.Job:
     return await perstack.run(
         "lead",
         "go",
         workspace=workspace,
         config=workspace / "perstack.toml",
         model=ScriptedModel(STORY),
-        listener=(events.append if events is not None else None),
+        listener=(events if events is not None else []).append,
     )
 
 
@@ -81,10 +82,10 @@ async def carried_out(order: Order) -> perstack.Job:
 
 
 async def test_a_fork_shares_the_beginning_and_goes_its_own_way(workspace: Path) -> None:
-    events: list[dict[str, object]] = []
+    events: list[dict[str, Any]] = []
     source = await original(workspace, events)
     (checkpoint,) = [
-        e["checkpoint"]["id"]  # pyright: ignore[reportIndexIssue, reportUnknownVariableType]
+        e["checkpoint"]["id"]
         for e in events
         if e["type"] == "continueToNextStep" and e["stepNumber"] == 1
     ]
