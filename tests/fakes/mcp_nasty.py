@@ -14,6 +14,8 @@ It speaks JSON-RPC by hand, so that it can also speak it wrongly. Habits hold fo
 | endless | lists its tools on pages without end |
 | offspec | lists a tool without a schema |
 | daemon | starts a child in a session of its own, which ignores SIGTERM and keeps the pipes open |
+| stuffed | stops reading its input once its tools were listed |
+| silent | closes its output once its tools were listed, and lives on |
 | once | dies at the second start (a file named by MARK says it was the second) |
 
 and these are its tools: see `TOOLS`.
@@ -260,7 +262,16 @@ def main() -> None:
         print("I cannot start: no licence", file=sys.stderr, flush=True)
         sys.exit(1)
     for line in sys.stdin:
-        heard(json.loads(line))
+        message = json.loads(line)
+        heard(message)
+        if message.get("method") == "tools/list" and HABITS & {"stuffed", "silent"}:
+            break
+    while "stuffed" in HABITS:
+        time.sleep(1)
+    if "silent" in HABITS:
+        time.sleep(0.2)  # the answer is written by another thread
+        os.close(1)
+        sys.stdin.read()
     while "deaf" in HABITS:
         time.sleep(1)
 

@@ -133,7 +133,10 @@ class Keeper:
 
     async def _alive(self) -> Life:
         """The open connection, opened anew if need be. Raises SkillUnavailable."""
-        if self._life is None and not self._over:
+        life = self._life
+        if life is not None and not life.ended:
+            return life
+        if not self._over:
             self._wanted.set()
             await self._turn.wait()
         if self._life is None:

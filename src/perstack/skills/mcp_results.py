@@ -39,6 +39,7 @@ _MIME_TYPE = re.compile(
     r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.ASCII
 )
 
+_JSON_BEGINS = tuple('{["-0123456789tfn')
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and newline
     "\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # without width, or turning the direction of reading
@@ -147,11 +148,18 @@ def _link(link: types.ResourceLink) -> str:
 
 
 def _is_told(structured: Json, parts: list[ResultPart]) -> bool:
-    """Whether one of the texts is the structured content as JSON."""
+    """Whether one of the texts says the structured content: all of it, or its only member, as servers wrap it."""
+    wanted = [structured]
+    if isinstance(structured, dict) and len(cast("dict[str, Json]", structured)) == 1:
+        wanted += cast("dict[str, Json]", structured).values()
     for part in parts:
-        if isinstance(part, Text) and part.text.lstrip()[:1] in tuple('{["-0123456789tfn'):
+        if not isinstance(part, Text):
+            continue
+        if part.text in wanted:
+            return True
+        if part.text.lstrip()[:1] in _JSON_BEGINS:
             try:
-                if msgspec.json.decode(part.text) == structured:
+                if msgspec.json.decode(part.text) in wanted:
                     return True
             except (msgspec.DecodeError, RecursionError):
                 continue

@@ -119,7 +119,10 @@ class _PublicBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        addresses = await public_addresses(host, port, allow_loopback=self._allow_loopback)
+        try:
+            addresses = await public_addresses(host, port, allow_loopback=self._allow_loopback)
+        except socket.gaierror as error:
+            raise httpcore2.ConnectError(f"{host}: {error.strerror}") from error
         failure: Exception | None = None
         for address in addresses:
             try:
@@ -128,7 +131,7 @@ class _PublicBackend(httpcore2.AsyncNetworkBackend):
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
-        raise failure or httpcore2.ConnectError(f"{host} has no address")
+        raise httpcore2.ConnectError(f"{host}, port {port}: no connection") from failure
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)

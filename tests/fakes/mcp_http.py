@@ -1,0 +1,184 @@
+"""MCP servers over HTTP, on a free port of this machine. Run one: `python mcp_http.py KIND [PORT]`; it prints its port.
+
+| Kind | What it is |
+| --- | --- |
+| streamable | Streamable HTTP at /mcp, of the SDK. /forget ends all sessions, /seen tells of requests |
+| sse | Server-Sent Events at /mcp, of the SDK |
+| modern | knows only the 2026-07-28 revision |
+| locked | wants authorization |
+| broken | always answers 500 |
+| moved | redirects to another origin, whose port is in OTHER |
+| flood | answers every request with more JSON than anybody wants |
+"""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID251  # the server is nobody's test subject
+import json
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import uvicorn
+from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import ToolAnnotations
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SEEN: list[dict[str, Any]] = []
+FORGOTTEN: set[str] = set()
+SESSIONS: set[str] = set()
+
+
+def sdk_server() -> MCPServer:
+    server = MCPServer("http-fake", version="1.2.3")
+
+    def echo(words: str) -> str:
+        """Says it again."""
+        return words
+
+    def header(name: str, ctx: Context) -> str:
+        """What a header of the request says."""
+        return (ctx.headers or {}).get(name, "")
+
+    def big(size: int) -> str:
+        """So many characters."""
+        return "x" * size
+
+    async def slow(times: int, pause: float, ctx: Context) -> str:
+        """Reports progress, then answers."""
+        for step in range(times):
+            await asyncio.sleep(pause)
+            await ctx.report_progress(step, times)
+        return "done"
+
+    async def hang() -> str:
+        """Never answers."""
+        await asyncio.sleep(3600)
+        return "never"
+
+    async def die() -> str:
+        """Ends the server in the middle of the call."""
+        os._exit(3)
+
+    server.add_tool(echo, annotations=ToolAnnotations(read_only_hint=True))
+    for function in (header, big, slow, hang, die):
+        server.add_tool(function)
+    return server
+
+
+def streamable() -> App:
+    app = sdk_server().streamable_http_app(streamable_http_path="/mcp")
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        headers = {key.decode(): value.decode() for key, value in scope["headers"]}
+        session = headers.get("mcp-session-id", "")
+        match scope["path"]:
+            case "/forget":
+                FORGOTTEN.update(SESSIONS)
+                await Response("forgotten")(scope, receive, send)
+            case "/seen":
+                await JSONResponse(SEEN)(scope, receive, send)
+            case _ if session in FORGOTTEN:
+                await Response("no such session", status_code=404)(scope, receive, send)
+            case _:
+                SESSIONS.add(session)
+                SEEN.append({"method": scope["method"], "headers": headers})
+                await app(scope, receive, send)
+
+    return outer
+
+
+def sse() -> App:
+    return sdk_server().sse_app(sse_path="/mcp")
+
+
+async def modern(request: Request) -> Response:
+    if request.method != "POST":
+        return Response(status_code=405)
+    message = await request.json()
+    if "id" not in message:
+        return Response(status_code=202)
+    head = {"jsonrpc": "2.0", "id": message["id"]}
+    done = {"resultType": "complete", "ttlMs": 0, "cacheScope": "public"}
+    match message["method"]:
+        case "server/discover":
+            info = {"io.modelcontextprotocol/serverInfo": {"name": "modern", "version": "1"}}
+            capabilities = {"tools": {}}
+            known = {"supportedVersions": ["2026-07-28"], "capabilities": capabilities}
+            return JSONResponse({**head, "result": {**done, **known, "_meta": info}})
+        case "tools/list":
+            tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
+            return JSONResponse({**head, "result": {**done, "tools": tools}})
+        case "tools/call":
+            text = json.dumps(message["params"]["arguments"])
+            content = [{"type": "text", "text": text}]
+            return JSONResponse({**head, "result": {**done, "content": content}})
+        case _:
+            data = {"supported": ["2026-07-28"], "requested": "2025-11-25"}
+            error = {"code": -32022, "message": "Unsupported protocol version", "data": data}
+            return JSONResponse({**head, "error": error}, status_code=400)
+
+
+async def locked(_: Request) -> Response:
+    return Response("who are you?", status_code=401, headers={"WWW-Authenticate": "Bearer"})
+
+
+async def broken(_: Request) -> Response:
+    return Response("oh no", status_code=500)
+
+
+async def moved(_: Request) -> Response:
+    return RedirectResponse(f"http://127.0.0.1:{os.environ['OTHER']}/mcp", status_code=307)
+
+
+async def flood(_: Request) -> Response:
+    async def noise() -> Any:
+        while True:
+            yield b" " * 1_000_000
+
+    return StreamingResponse(noise(), media_type="application/json")
+
+
+def app_of(kind: str) -> App:
+    match kind:
+        case "streamable":
+            return streamable()
+        case "sse":
+            return sse()
+        case _:
+            answer = {
+                "modern": modern,
+                "locked": locked,
+                "broken": broken,
+                "moved": moved,
+                "flood": flood,
+            }[kind]
+            methods = ["GET", "POST", "DELETE"]
+            return Starlette(routes=[Route("/{path:path}", answer, methods=methods)])
+
+
+def main(kind: str, port: int = 0) -> None:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
+    config = uvicorn.Config(app_of(kind), log_level="error", lifespan="on")
+    listening.listen()
+    print(listening.getsockname()[1], flush=True)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))
