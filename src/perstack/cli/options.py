@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import click
 
 from perstack.definition import PROVIDERS, Reasoning
+from perstack.ops.project import Flags
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -31,8 +33,30 @@ class ReasoningBudget(click.ParamType[Reasoning]):
         self.fail(f"{text!r} is neither {', '.join(LEVELS)} nor a number of tokens.", param, ctx)
 
 
-def model_options(command: Command) -> Command:
-    """Which model, and how much of it."""
+def run_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that settle how an Expert runs; the command gets them as one argument, `flags`."""
+
+    @wraps(command)
+    def with_flags(**given: Any) -> Any:
+        timeout_ms, duration_ms = given.pop("timeout"), given.pop("max_duration")
+        flags = Flags(
+            provider=given.pop("provider"),
+            model=given.pop("model"),
+            reasoning=given.pop("reasoning_budget"),
+            max_steps=given.pop("max_steps"),
+            max_retries=given.pop("max_retries"),
+            timeout_s=None if timeout_ms is None else timeout_ms / 1000,
+            max_tokens=given.pop("max_tokens"),
+            max_duration_s=None if duration_ms is None else duration_ms / 1000,
+            max_cost=given.pop("max_cost"),
+            env_paths=given.pop("env_path"),
+        )
+        return command(flags=flags, **given)
+
+    return project_options(_model_options(with_flags))
+
+
+def _model_options(command: Command) -> Command:
     for option in reversed(
         (
             click.option("--provider", type=click.Choice(PROVIDERS), help="Provider of the model."),

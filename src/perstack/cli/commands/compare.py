@@ -13,9 +13,10 @@ import msgspec
 from perstack.job import Json
 from perstack.ops.compare import Comparison, Difference, FileWritten, Side, calls_by_tool
 from perstack.ops.compare import compare as compared
-from perstack.ops.jobs import history_root, need_history, store_at
+from perstack.ops.jobs import Place, history_place, need_history, store_at
 
 from ..exits import DONE, FINDINGS
+from ..options import store_option
 from .log import blocks, one_line, say, table
 
 
@@ -28,14 +29,15 @@ from .log import blocks, one_line, say, table
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Where the jobs ran [default: PERSTACK_STORAGE_PATH, or else here].",
 )
-def compare(a: str, b: str, as_json: bool, workspace: Path | None) -> int:
+@store_option
+def compare(a: str, b: str, as_json: bool, workspace: Path | None, store: str | None) -> int:
     """Show where the jobs A and B part, and what each called, wrote and spent.
 
     They are compared by what happened in them; ids, times, the model in use and what it cost do not count.
 
     Exit codes: 0 alike, 3 they differ, 1 there is no such job, 4 a log that cannot be read.
     """
-    root = history_root(workspace, os.environ, Path.cwd())
+    root = history_place(store, workspace, os.environ, Path.cwd())
     comparison = anyio.run(_compare, root, a, b)
     if as_json:
         say(msgspec.json.format(msgspec.json.encode(comparison), indent=2).decode() + "\n")
@@ -44,8 +46,8 @@ def compare(a: str, b: str, as_json: bool, workspace: Path | None) -> int:
     return DONE if comparison.alike else FINDINGS
 
 
-async def _compare(root: Path, a: str, b: str) -> Comparison:
-    store = store_at(root)
+async def _compare(root: Place, a: str, b: str) -> Comparison:
+    store = store_at(root, os.environ)
     return compared(await need_history(store, root, a), await need_history(store, root, b))
 
 

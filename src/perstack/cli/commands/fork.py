@@ -9,7 +9,6 @@ from pathlib import Path
 import anyio
 import click
 
-from perstack.definition import ProviderName, Reasoning
 from perstack.job import Job
 from perstack.ops.fork import Change, parse_place, read_instruction
 from perstack.ops.fork import fork as fork_job
@@ -17,14 +16,13 @@ from perstack.ops.project import Flags
 from perstack.ops.run import Order, store_of
 
 from ..exits import exit_of
-from ..options import model_options, project_options
+from ..options import run_settings
 from ..session import how_to_go_on, run_order
 
 
 @click.command()
 @click.argument("place", metavar="job[@checkpoint|@event]")
-@project_options
-@model_options
+@run_settings
 @click.option("--query", default="", help="Something to say to the run at that place.")
 @click.option(
     "--tool-result",
@@ -59,16 +57,7 @@ from ..session import how_to_go_on, run_order
 def fork(
     place: str,
     config: str | None,
-    env_path: tuple[str, ...],
-    provider: ProviderName | None,
-    model: str | None,
-    reasoning_budget: Reasoning | None,
-    max_steps: int | None,
-    max_retries: int | None,
-    timeout: int | None,
-    max_tokens: int | None,
-    max_duration: int | None,
-    max_cost: float | None,
+    flags: Flags,
     query: str,
     tool_result: str | None,
     instruction_file: Path | None,
@@ -92,18 +81,7 @@ def fork(
         cwd=Path().resolve(),
         workspace=(workspace or Path()).resolve(),
         env=os.environ,
-        flags=Flags(
-            provider=provider,
-            model=model,
-            reasoning=reasoning_budget,
-            max_steps=max_steps,
-            max_retries=max_retries,
-            timeout_s=None if timeout is None else timeout / 1000,
-            max_tokens=max_tokens,
-            max_duration_s=None if max_duration is None else max_duration / 1000,
-            max_cost=max_cost,
-            env_paths=env_path,
-        ),
+        flags=flags,
         job=job_id,
         cassette=cassette,
         proxy=os.environ.get("PERSTACK_PROXY_URL") or None,

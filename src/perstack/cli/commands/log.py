@@ -37,8 +37,9 @@ from perstack.ops.jobs import (
     JobSummary,
     RunRow,
     Told,
+    Place,
     Which,
-    history_root,
+    history_place,
     job_ids_of,
     jobs_of,
     load_history,
@@ -46,6 +47,7 @@ from perstack.ops.jobs import (
     usage_json,
 )
 
+from ..options import store_option
 from ..plain import plain
 
 TAKE = 100
@@ -66,7 +68,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What it is about. job: None for the latest. run, checkpoint: ids, searched in all jobs if `job` is None."""
 
-    root: Path
+    root: Place
     which: Which
     job: str | None
     run: str | None
@@ -116,6 +118,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Where the jobs ran [default: PERSTACK_STORAGE_PATH, or else here].",
 )
+@store_option
 def log(
     job_id: str | None,
     run_id: str | None,
@@ -141,6 +144,7 @@ def log(
     since: str | None,
     statuses: tuple[str, ...],
     workspace: Path | None,
+    store: str | None,
 ) -> None:
     """View execution history: the latest job, another one, or a list of them all (--jobs).
 
@@ -164,7 +168,7 @@ def log(
         statuses=tuple([status for status in STATUSES if status in statuses]),
     )
     asked = Asked(
-        root=history_root(workspace, os.environ, Path.cwd()),
+        root=history_place(store, workspace, os.environ, Path.cwd()),
         which=which,
         job=job_id,
         run=None if checkpoint else run_id,
@@ -220,7 +224,7 @@ def as_json_text(value: Json, *, pretty: bool) -> str:
 
 
 async def _list_of_jobs(asked: Asked, selection: Selection, shape: Shape) -> str | None:
-    found = await jobs_of(store_at(asked.root), asked.which)
+    found = await jobs_of(store_at(asked.root, os.environ), asked.which)
     if not found:
         return None
     end = selection.offset + selection.take if selection.take else None
@@ -385,7 +389,7 @@ async def _events(asked: Asked, selection: Selection, shape: Shape) -> str | Non
 
 async def _history(asked: Asked) -> History | None:
     """The history it is about. Without --job a run or a checkpoint is looked for in all jobs, latest first."""
-    store = store_at(asked.root)
+    store = store_at(asked.root, os.environ)
     if asked.job is not None:
         return await load_history(store, asked.root, asked.job)
     jobs = await job_ids_of(store, asked.which)

@@ -19,7 +19,8 @@ from perstack.job import Rewound, cut
 from perstack.ops.jobs import (
     History,
     Parting,
-    history_root,
+    Place,
+    history_place,
     need_history,
     parting_of,
     store_at,
@@ -27,6 +28,7 @@ from perstack.ops.jobs import (
 )
 
 from ..exits import DONE, INTEGRITY
+from ..options import store_option
 from .log import one_line, say
 
 
@@ -53,6 +55,7 @@ from .log import one_line, say
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Where the job ran [default: PERSTACK_STORAGE_PATH, or else here].",
 )
+@store_option
 def replay(
     job: str,
     output: str | None,
@@ -61,19 +64,20 @@ def replay(
     verify_: bool,
     recorded: Path | None,
     workspace: Path | None,
+    store: str | None,
 ) -> int:
     """Tell JOB again as it happened, from its log. No model is asked, no tool is used, nothing is written.
 
     Exit codes: 0 told, or whole; 1 there is no such job; 4 the log, or the recording, is not what it should be.
     """
-    root = history_root(workspace, os.environ, Path.cwd())
+    root = history_place(store, workspace, os.environ, Path.cwd())
     if verify_ or recorded is not None:
         if output or all_:
             raise UserError("--verify checks the whole log and tells nothing of it.")
         return anyio.run(_verify, root, job, recorded, full_events)
     if output == "text" and full_events:
         raise UserError("--full-events is about --output json.")
-    history = anyio.run(need_history, store_at(root), root, job)
+    history = anyio.run(need_history, store_at(root, os.environ), root, job)
     if output == "text":
         _tell_people(history, all_)
     else:
@@ -114,8 +118,8 @@ def utf8_stdout() -> Generator[TextIO]:
         out.detach()
 
 
-async def _verify(root: Path, job: str, recorded: Path | None, full: bool) -> int:
-    store = store_at(root)
+async def _verify(root: Place, job: str, recorded: Path | None, full: bool) -> int:
+    store = store_at(root, os.environ)
     whole = await verify(store, root, job)
     say(f"{job}: the log is whole\nEvents: {whole.events}\nSum: {whole.sum}\n")
     if whole.tail:

@@ -10,13 +10,14 @@ from shlex import quote
 
 import anyio
 import click
+from msgspec.structs import replace
 
-from perstack.definition import ProviderName, Reasoning, RuntimeName
+from perstack.definition import RuntimeName
 from perstack.ops.project import Flags
 from perstack.ops.run import GoOn, Order, as_demo
 
 from ..exits import exit_of
-from ..options import model_options, project_options
+from ..options import run_settings
 from ..session import how_to_go_on, run_order
 
 RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
@@ -25,8 +26,7 @@ RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
 @click.command()
 @click.argument("expert_key", metavar="expertKey")
 @click.argument("query", metavar="[query]", required=False, default=None)
-@project_options
-@model_options
+@run_settings
 @click.option("--job-id", help="Id for the new job.")
 @click.option(
     "--env", "env_names", multiple=True, help="Variable to pass into a container; repeatable."
@@ -77,16 +77,7 @@ def run(
     expert_key: str,
     query: str | None,
     config: str | None,
-    env_path: tuple[str, ...],
-    provider: ProviderName | None,
-    model: str | None,
-    reasoning_budget: Reasoning | None,
-    max_steps: int | None,
-    max_retries: int | None,
-    timeout: int | None,
-    max_tokens: int | None,
-    max_duration: int | None,
-    max_cost: float | None,
+    flags: Flags,
     job_id: str | None,
     env_names: tuple[str, ...],
     verbose: bool,
@@ -118,7 +109,7 @@ def run(
         raise click.UsageError("-i requires --continue or --continue-job")
     if answer and query is None:
         raise click.UsageError("-i requires a query: the answer")
-    if demo and (config or workspace or provider or model or cassette or goes_on):
+    if demo and (config or workspace or flags.provider or flags.model or cassette or goes_on):
         raise click.UsageError(
             "--demo plays a recording in a directory of its own: leave out --config, --workspace, --provider, "
             "--model, --cassette and the options of a job that goes on"
@@ -134,19 +125,7 @@ def run(
         cwd=Path().resolve(),
         workspace=(workspace or Path()).resolve(),
         env=os.environ,
-        flags=Flags(
-            provider=provider,
-            model=model,
-            reasoning=reasoning_budget,
-            max_steps=max_steps,
-            max_retries=max_retries,
-            timeout_s=None if timeout is None else timeout / 1000,
-            max_tokens=max_tokens,
-            max_duration_s=None if max_duration is None else max_duration / 1000,
-            max_cost=max_cost,
-            runtime=runtime,
-            env_paths=env_path,
-        ),
+        flags=replace(flags, runtime=runtime),
         job=job_id,
         go_on=GoOn(job=continue_job, checkpoint=resume_from, answer=answer) if goes_on else None,
         cassette=cassette,

@@ -9,33 +9,23 @@ from pathlib import Path
 import click
 import msgspec
 
-from perstack.definition import Limits, ProviderName, Reasoning
+from perstack.definition import Limits
 from perstack.ops.project import Flags
 from perstack.ops.run import Order
 from perstack.ops.show import Shown
 from perstack.ops.show import show as shown_of
 
-from ..options import model_options, project_options
+from ..options import run_settings
 
 
 @click.command()
 @click.argument("expert_key", metavar="expertKey")
-@project_options
-@model_options
+@run_settings
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
 def show(
     expert_key: str,
     config: str | None,
-    env_path: tuple[str, ...],
-    provider: ProviderName | None,
-    model: str | None,
-    reasoning_budget: Reasoning | None,
-    max_steps: int | None,
-    max_retries: int | None,
-    timeout: int | None,
-    max_tokens: int | None,
-    max_duration: int | None,
-    max_cost: float | None,
+    flags: Flags,
     as_json: bool,
 ) -> None:
     """Print the system text, the tools and the limits that EXPERTKEY would run with. No model is asked."""
@@ -45,18 +35,7 @@ def show(
         cwd=Path().resolve(),
         workspace=Path().resolve(),
         env=os.environ,
-        flags=Flags(
-            provider=provider,
-            model=model,
-            reasoning=reasoning_budget,
-            max_steps=max_steps,
-            max_retries=max_retries,
-            timeout_s=None if timeout is None else timeout / 1000,
-            max_tokens=max_tokens,
-            max_duration_s=None if max_duration is None else max_duration / 1000,
-            max_cost=max_cost,
-            env_paths=env_path,
-        ),
+        flags=flags,
     )
     shown = shown_of(order, time.time())
     if as_json:
