@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from typing import Any, cast
+
+import msgspec
 
 _WHOLE_HISTORY = "x-wholeHistory"
 
@@ -15,8 +15,10 @@ def load_schema(*, full: bool = False) -> dict[str, Any]:
     `$defs` holds one schema for each event, named as its `type`, and one for each object in them. The file is the
     full form; members marked there as a whole history are required only when `full`.
     """
-    text = files("perstack.dialect").joinpath("schema.json").read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
+    from importlib.resources import files  # not needed to run anything
+
+    text = files("perstack.dialect").joinpath("schema.json").read_bytes()
+    schema = msgspec.json.decode(text, type=dict[str, Any])
     if not full:
         for definition in schema["$defs"].values():
             _relax(definition)
