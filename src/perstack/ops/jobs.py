@@ -46,11 +46,16 @@ from perstack.job import (
     apply,
     lineage,
 )
-from perstack.store import FileStore, Status, Store, Summary, summary_of
+from perstack.store import ObjectStore, Status, Store, Summary, summary_of
+from perstack.store import store_at as store_named
 
 from .telling import context_window
 
 STORAGE_VARIABLE = "PERSTACK_STORAGE_PATH"
+STORAGE_URL_VARIABLE = "PERSTACK_STORAGE_URL"
+
+Place = Path | str
+"""Where jobs are kept: a directory, or the URL of a place in object storage."""
 
 STATUSES: tuple[Status, ...] = (
     "running",
@@ -102,9 +107,22 @@ class Which(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def store_at(root: Path) -> FileStore:
-    """The logs below `root`."""
-    return FileStore(root)
+def history_place(
+    store: str | None, workspace: Path | None, env: Mapping[str, str], cwd: Path
+) -> Place:
+    """The same, if it may be elsewhere. store: a directory or URL that was named, which counts most.
+
+    A URL in the environment counts more than the workspace, which stays where the Experts work.
+    """
+    named = store or env.get(STORAGE_URL_VARIABLE)
+    if not named:
+        return history_root(workspace, env, cwd)
+    return named if "://" in named else cwd / Path(named).expanduser()
+
+
+def store_at(place: Place, env: Mapping[str, str] | None = None) -> Store:
+    """The logs at `place`. env: with the credentials for it. Raises UserError."""
+    return store_named(str(place), env or {}, Path())
 
 
 async def jobs_of(store: Store, which: Which) -> tuple[Summary, ...]:
@@ -275,13 +293,13 @@ def usage_json(usage: Usage) -> dict[str, int]:
     }
 
 
-async def load_history(store: Store, root: Path, job: str) -> History | None:
+async def load_history(store: Store, root: Place, job: str) -> History | None:
     """What happened in `job`; None if there is no such job. Raises CorruptLog, StoreError, UserError."""
     events = await store.read(job)
-    return History(events, str(log_path(root, job))) if events else None
+    return History(events, log_path(root, job)) if events else None
 
 
-async def need_history(store: Store, root: Path, job: str) -> History:
+async def need_history(store: Store, root: Place, job: str) -> History:
     """The same; having no such job is a UserError."""
     history = await load_history(store, root, job)
     if history is None:
@@ -289,8 +307,11 @@ async def need_history(store: Store, root: Path, job: str) -> History:
     return history
 
 
-def log_path(root: Path, job: str) -> Path:
-    return root / "jobs" / job / "log.jsonl"
+def log_path(root: Place, job: str) -> str:
+    """How a log is called."""
+    if isinstance(root, Path):
+        return str(root / "jobs" / job / "log.jsonl")
+    return f"{root.partition('?')[0].rstrip('/')}/jobs/{job}/log"
 
 
 def usual_voice(*, full: bool = False) -> Voice:
@@ -425,7 +446,7 @@ class Verified(Value, frozen=True):
     tail: int = 0
 
 
-async def verify(store: Store, root: Path, job: str) -> Verified:
+async def verify(store: Store, root: Place, job: str) -> Verified:
     """Reads a log as strictly as can be.
 
     The chain of sums and the order are checked by reading; then that every event may follow, that it is written
@@ -434,7 +455,8 @@ async def verify(store: Store, root: Path, job: str) -> Verified:
     """
     history = await need_history(store, root, job)  # an event that may not follow ends it here
     events, path = history.events, history.path
-    data = await anyio.Path(path).read_bytes()
+    in_pieces = isinstance(store, ObjectStore)
+    data = await store.lines(job) if in_pieces else await anyio.Path(path).read_bytes()
     lines = data.split(b"\n")
     grown = 0
     for event, line in zip(events, lines, strict=False):  # more may have been written meanwhile

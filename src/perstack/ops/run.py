@@ -58,13 +58,11 @@ from perstack.models import (
     open_recorder,
     price_of,
 )
-from perstack.store import FileStore, Store
+from perstack.store import Store
 
+from .jobs import history_place, store_at
 from .project import Flags, LoadedProject, Settings, load_env, load_project, settle
 from .shipped import demo_of, shipped_project
-
-HISTORY = "perstack"
-"""The directory in the workspace where jobs are kept."""
 
 
 LIMIT_FLAGS = (
@@ -132,8 +130,11 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def store_of(order: Order) -> Store:
-    """Where the history of `order`'s job lies."""
-    return order.store or FileStore(order.workspace / HISTORY)
+    """Where the history of `order`'s job lies: where it says, or the environment does, or in the workspace."""
+    if order.store is not None:
+        return order.store
+    named = None if order.workspace == order.cwd else order.workspace
+    return store_at(history_place(None, named, order.env, order.cwd), order.env)
 
 
 async def prepare(order: Order) -> Prepared:
@@ -234,6 +235,7 @@ def as_demo(order: Order) -> Order:
         cwd=workspace,
         workspace=workspace,
         cassette=demo.cassette,
+        store=store_of(replace(order, workspace=workspace)),  # there, though it is `cwd` from now on
     )
 
 

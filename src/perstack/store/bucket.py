@@ -45,6 +45,9 @@ AGAIN_S = 4
 OWN_AGAIN_S = 3
 LARGE_BYTES = 1 << 20
 
+_MACHINE_CREDENTIALS = ("/latest/api/token", "/latest/meta-data/", "169.254.170.2")
+"""Where a machine in the cloud is asked for credentials when none were given."""
+
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
 
@@ -223,7 +226,7 @@ def _why(error: Exception) -> str:
     text, code, status = str(error), _code(error), _status(error)
     if code == "NoSuchBucket":
         return "there is no such bucket. Create it, or correct the URL, then try again."
-    if "169.254.169.254" in text or "169.254.170.2" in text:
+    if any(place in text for place in _MACHINE_CREDENTIALS):
         return (
             "no credentials were found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
             "(and AWS_SESSION_TOKEN, if they are temporary), then try again."

@@ -56,6 +56,7 @@ from .segments import (
     Segment,
     events_of,
     folder_of,
+    load_bytes,
     load_log,
     load_segment,
     name_of,
@@ -138,6 +139,10 @@ class ObjectStore:
             await log.settle()
         stored = await _asked(lambda: load_log(self._bucket, job))
         return tuple(stored.events[after:])
+
+    async def lines(self, job: str) -> bytes:
+        """The stored bytes of a log: its segments, one after the other, whatever is in them. Raises StoreError."""
+        return await _asked(lambda: load_bytes(self._bucket, checked_id(job)))
 
     def follow(self, job: str, after: int = 0) -> AsyncIterator[Event]:
         return Following(_Growth(self._bucket, checked_id(job)).more, after)
@@ -266,7 +271,7 @@ class ObjectLog:
 
     def _place(self, event: Event) -> Event:
         end = self._end
-        now = max(round(time.time(), 3), end.at)
+        now = event.at or max(round(time.time(), 3), end.at)
         placed = replace(event, seq=end.seq + 1, at=now)
         line, total = encode_event(placed, end.sum)
         self._events.append(placed)

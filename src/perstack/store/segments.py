@@ -54,21 +54,31 @@ def segments_of(bucket: Bucket, job: str, first: int = 1) -> list[Segment]:
 
 def load_log(bucket: Bucket, job: str) -> Stored:
     """All of a log. Raises CorruptLog, StoreError."""
-    segments = segments_of(bucket, job)
     events: list[Event] = []
     end = End()
+    last = NONE
+    for last, data in _pieces(bucket, job):
+        if data is None or last.first != end.seq + 1:
+            path = path_of(bucket, job, end.seq + 1)
+            raise CorruptLog(path, end.seq + 1, "it is missing, and later ones are there")
+        more, end = events_of(bucket, job, data, end)
+        events.extend(more)
+    return Stored(events, end, last)
+
+
+def load_bytes(bucket: Bucket, job: str) -> bytes:
+    """The segments of a log, one after the other, unread. Raises StoreError."""
+    return b"".join([data or b"" for _, data in _pieces(bucket, job)])
+
+
+def _pieces(bucket: Bucket, job: str) -> list[tuple[Segment, bytes | None]]:
+    segments = segments_of(bucket, job)
 
     def load(segment: Segment) -> bytes | None:
         return load_segment(bucket, job, segment.first)
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        for segment, data in zip(segments, threads.map(load, segments), strict=True):
-            if data is None or segment.first != end.seq + 1:
-                path = path_of(bucket, job, end.seq + 1)
-                raise CorruptLog(path, end.seq + 1, "it is missing, and later ones are there")
-            more, end = events_of(bucket, job, data, end)
-            events.extend(more)
-    return Stored(events, end, segments[-1] if segments else NONE)
+        return list(zip(segments, threads.map(load, segments), strict=True))
 
 
 def load_segment(bucket: Bucket, job: str, first: int) -> bytes | None:

@@ -10,13 +10,12 @@ import anyio
 import click
 import msgspec
 
-from perstack.job import Json
-from perstack.ops.compare import Comparison, Difference, FileWritten, Side, calls_by_tool
+from perstack.ops.compare import Comparison, FileWritten, Side, SideDeed, calls_by_tool
 from perstack.ops.compare import compare as compared
 from perstack.ops.jobs import Place, history_place, need_history, store_at
 
 from ..exits import DONE, FINDINGS
-from ..options import store_option
+from ..places import store_option
 from .log import blocks, one_line, say, table
 
 
@@ -125,18 +124,18 @@ def _parting(told: Comparison) -> Iterator[str]:
         yield "Alike: the same was asked, replied, called, returned and answered."
         return
     run = f" (run {where.path})" if where.path else ""
-    more = told.differences - 1
-    others = f", and {more} more place{'s' if more != 1 else ''} after it" if more else ""
-    yield f"They part at step {where.step} of {one_line(where.expert)}{run}: {where.kind}{others}"
-    yield from _told("A", where.seq_a, where.a, where)
-    yield from _told("B", where.seq_b, where.b, where)
+    count = told.differences
+    places = f"; {count} places differ in all" if count > 1 else ""
+    yield f"They part at step {where.step} of {one_line(where.expert)}{run}{places}"
+    yield from _side_deed("A", where.a)
+    yield from _side_deed("B", where.b)
 
 
-def _told(name: str, seq: int, said: dict[str, Json] | None, where: Difference) -> Iterator[str]:
-    if said is None:
-        yield f"  {name}: no {where.kind}"
+def _side_deed(name: str, done: SideDeed | None) -> Iterator[str]:
+    if done is None:
+        yield f"  {name}: nothing there"
         return
-    yield f"  {name}: event {seq}"
-    for thing, value in said.items():
+    yield f"  {name}: event {done.seq}, {done.kind}"
+    for thing, value in done.said.items():
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         yield f"    {thing}: {one_line(text)}"

@@ -35,9 +35,9 @@ from perstack.ops.jobs import (
     STATUSES,
     History,
     JobSummary,
+    Place,
     RunRow,
     Told,
-    Place,
     Which,
     history_place,
     job_ids_of,
@@ -47,7 +47,7 @@ from perstack.ops.jobs import (
     usage_json,
 )
 
-from ..options import store_option
+from ..places import store_option
 from ..plain import plain
 
 TAKE = 100

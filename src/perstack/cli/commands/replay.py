@@ -28,7 +28,7 @@ from perstack.ops.jobs import (
 )
 
 from ..exits import DONE, INTEGRITY
-from ..options import store_option
+from ..places import store_option
 from .log import one_line, say
 
 
