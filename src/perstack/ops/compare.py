@@ -113,27 +113,29 @@ class Side(Value, frozen=True, omit_defaults=False):
     files: tuple[FileWritten, ...]
 
 
-class Difference(Value, frozen=True, omit_defaults=False):
-    """One place where the jobs differ.
+class SideDeed(Value, frozen=True, omit_defaults=False):
+    """What one job did. seq: of the fact. said: what it says; if both did the same kind of thing, what differs."""
 
-    a, b: what differs, as each has it; None if one did nothing there. seq_a, seq_b: of the facts, 0 for none.
-    """
+    seq: int
+    kind: Kind
+    said: dict[str, Json]
+
+
+class Parting(Value, frozen=True, omit_defaults=False):
+    """The first place where the jobs differ. path, expert: of the run. a, b: None if one did nothing there."""
 
     path: str
     step: int
-    kind: Kind
     expert: str
-    seq_a: int
-    seq_b: int
-    a: dict[str, Json] | None
-    b: dict[str, Json] | None
+    a: SideDeed | None
+    b: SideDeed | None
 
 
 class Comparison(Value, frozen=True, omit_defaults=False):
     """parting: the first place where they differ, None if nowhere. differences: how many places differ."""
 
     alike: bool
-    parting: Difference | None
+    parting: Parting | None
     differences: int
     a: Side
     b: Side
@@ -145,10 +147,9 @@ def compare(a: History, b: History) -> Comparison:
     apart = [
         place for place in deeds_a.keys() | deeds_b.keys() if not _same(deeds_a, deeds_b, place)
     ]
-    first = min(apart, key=lambda place: _when(deeds_a, deeds_b, place), default=None)
     return Comparison(
         alike=not apart,
-        parting=_difference(deeds_a, deeds_b, first) if first is not None else None,
+        parting=_parting(deeds_a, deeds_b, apart) if apart else None,
         differences=len(apart),
         a=_side(a),
         b=_side(b),
@@ -168,27 +169,42 @@ def _same(a: Deeds, b: Deeds, place: Place) -> bool:
     return here is not None and there is not None and here.said == there.said
 
 
-def _when(a: Deeds, b: Deeds, place: Place) -> tuple[int, Place]:
-    return min(deeds[place].seq for deeds in (a, b) if place in deeds), place
+def _parting(a: Deeds, b: Deeds, apart: Sequence[Place]) -> Parting:
+    def when(place: Place) -> tuple[int, Place]:
+        return min(deeds[place].seq for deeds in (a, b) if place in deeds), place
 
-
-def _difference(a: Deeds, b: Deeds, place: Place) -> Difference:
-    here, there = a.get(place), b.get(place)
-    nothing: Mapping[str, Json] = {}
-    said_a, said_b = here.said if here else nothing, there.said if there else nothing
-    names = [name for name in {**said_a, **said_b} if said_a.get(name) != said_b.get(name)]
-    known = here or there
-    assert known is not None  # the place is of one of them
-    return Difference(
-        path=_spelled(place.path),
-        step=place.step,
-        kind=place.kind,
-        expert=known.expert,
-        seq_a=here.seq if here else 0,
-        seq_b=there.seq if there else 0,
-        a={name: said_a.get(name) for name in names} if here else None,
-        b={name: said_b.get(name) for name in names} if there else None,
+    first = min(apart, key=when)
+    here, there = (_instead(deeds, first, apart) for deeds in (a, b))
+    return Parting(
+        path=_spelled(first.path),
+        step=first.step,
+        expert=(a.get(first) or b[first]).expert,
+        a=_side_deed(here, there),
+        b=_side_deed(there, here),
     )
+
+
+Known = tuple[Place, Deed] | None
+
+
+def _instead(deeds: Deeds, place: Place, apart: Sequence[Place]) -> Known:
+    """What one job did at `place`, or else the first thing that it alone did in that step."""
+    if place not in deeds:
+        others = [p for p in apart if p in deeds and (p.path, p.step) == (place.path, place.step)]
+        if not others:
+            return None
+        place = min(others, key=lambda p: deeds[p].seq)
+    return place, deeds[place]
+
+
+def _side_deed(known: Known, other: Known) -> SideDeed | None:
+    if known is None:
+        return None
+    place, deed = known
+    said = dict(deed.said)
+    if other is not None and other[0].turn == place.turn:
+        said = {name: value for name, value in said.items() if other[1].said.get(name) != value}
+    return SideDeed(seq=deed.seq, kind=place.kind, said=said)
 
 
 # Deeds ----------------------------------------------------------------------------------------------------
