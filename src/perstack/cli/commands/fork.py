@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import anyio
 import click
@@ -14,9 +15,11 @@ from perstack.ops.fork import Change, parse_place, read_instruction
 from perstack.ops.fork import fork as fork_job
 from perstack.ops.project import Flags
 from perstack.ops.run import Order, store_of
+from perstack.store import store_at
 
 from ..exits import exit_of
 from ..options import run_settings
+from ..places import store_option
 from ..session import how_to_go_on, run_order
 
 
@@ -40,6 +43,7 @@ from ..session import how_to_go_on, run_order
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The directory the Expert works in [default: the working directory].",
 )
+@store_option
 @click.option(
     "--output",
     type=click.Choice(("json", "text")),
@@ -63,6 +67,7 @@ def fork(
     instruction_file: Path | None,
     job_id: str | None,
     workspace: Path | None,
+    store: str | None,
     output: str,
     full_events: bool,
     cassette: Path | None,
@@ -84,6 +89,7 @@ def fork(
         flags=flags,
         job=job_id,
         cassette=cassette,
+        store=store_at(store, os.environ, Path()) if store else None,
         proxy=os.environ.get("PERSTACK_PROXY_URL") or None,
     )
     change = Change(
@@ -98,7 +104,7 @@ def fork(
         return await tell(forked)
 
     job = anyio.run(go)
-    for line in how_to_go_on(job, ""):
+    for line in how_to_go_on(job, f" --store {quote(store)}" if store else ""):
         click.echo(line, err=True)
     return exit_of(job)
 

@@ -15,9 +15,11 @@ from msgspec.structs import replace
 from perstack.definition import RuntimeName
 from perstack.ops.project import Flags
 from perstack.ops.run import GoOn, Order, as_demo
+from perstack.store import store_at
 
 from ..exits import exit_of
 from ..options import run_settings
+from ..places import store_option
 from ..session import how_to_go_on, run_order
 
 RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
@@ -50,6 +52,7 @@ RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The directory the Expert works in [default: the working directory].",
 )
+@store_option
 @click.option(
     "--output",
     type=click.Choice(("json", "text")),
@@ -87,6 +90,7 @@ def run(
     answer: bool,
     runtime: RuntimeName | None,
     workspace: Path | None,
+    store: str | None,
     output: str,
     full_events: bool,
     demo: bool,
@@ -130,6 +134,7 @@ def run(
         go_on=GoOn(job=continue_job, checkpoint=resume_from, answer=answer) if goes_on else None,
         cassette=cassette,
         record=record,
+        store=store_at(store, os.environ, Path()) if store else None,
         proxy=os.environ.get("PERSTACK_PROXY_URL") or None,
     )
     if demo:
@@ -142,16 +147,21 @@ def run(
     job = anyio.run(
         partial(run_order, order, as_text=output == "text", full=full_events, verbose=verbose)
     )
-    for line in how_to_go_on(job, _options_again(config, workspace, cassette, demo, order)):
+    for line in how_to_go_on(job, _options_again(config, workspace, store, cassette, demo, order)):
         click.echo(line, err=True)
     return exit_of(job)
 
 
 def _options_again(
-    config: str | None, workspace: Path | None, cassette: Path | None, demo: bool, order: Order
+    config: str | None,
+    workspace: Path | None,
+    store: str | None,
+    cassette: Path | None,
+    demo: bool,
+    order: Order,
 ) -> str:
     """The options that the same job needs again when it goes on."""
-    again = {"--config": config, "--workspace": workspace, "--cassette": cassette}
+    again = {"--config": config, "--workspace": workspace, "--store": store, "--cassette": cassette}
     if demo:
         again |= {"--workspace": order.workspace, "--cassette": order.cassette}
     return "".join(f" {name} {quote(str(value))}" for name, value in again.items() if value)
