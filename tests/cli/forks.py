@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -84,13 +85,15 @@ class Forks:
         return Ran(code, whole.decode(), self._err.read_text(errors="replace"))
 
 
-def _import_all() -> None:
-    import dotenv  # noqa: F401
-
-    import perstack.cli.commands.run
-    import perstack.models.http
-    import perstack.models.wires.anthropic
-    import perstack.skills.base  # noqa: F401
+READY = (
+    "anyio._backends._asyncio",
+    "dotenv",
+    "perstack.cli.commands.run",
+    "perstack.models.http",
+    "perstack.models.wires.anthropic",
+    "perstack.skills.base",
+)
+"""What a run imports on its way."""
 
 
 def _become(wish: Wish) -> int:
@@ -130,7 +133,8 @@ def _perform(wish: Wish) -> int:
 
 
 def main() -> None:
-    _import_all()
+    for name in READY:
+        import_module(name)
     for line in sys.stdin:
         sys.stdout.write(f"{_perform(Wish(**json.loads(line)))}\n")
         sys.stdout.flush()

@@ -13,10 +13,11 @@ import anyio
 import anyio.abc
 import click
 import msgspec
+from msgspec.structs import replace
 
 from perstack.dialect import WireEvent
 from perstack.engine import Ears, Inbox
-from perstack.job import Job, Stopped
+from perstack.job import Job, Notice, Stopped, ToolsDiffer
 from perstack.ops.run import Order, Prepared, carry_out, prepare
 from perstack.ops.telling import telling
 
@@ -55,20 +56,36 @@ async def _carry_out(prepared: Prepared, inbox: Inbox, ears: Ears) -> Job:
     jobs: list[Job] = []
     async with anyio.create_task_group() as tasks:
         await tasks.start(_stop_on_signals, inbox)
-        jobs.append(await carry_out(prepared, inbox, ears))
+        jobs.append(await carry_out(prepared, inbox, _warning(ears)))
         tasks.cancel_scope.cancel()
     return jobs[0]
+
+
+def _warning(ears: Ears) -> Ears:
+    """`ears`, and standard error for what a person should look at."""
+
+    def notice(job: Job, notice: Notice) -> None:
+        if isinstance(notice, ToolsDiffer):
+            click.echo(f"warning: {plain(notice.text)}", err=True)
+        ears.notice(job, notice)
+
+    return replace(ears, notice=notice)
 
 
 async def _stop_on_signals(
     inbox: Inbox, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """The first signal puts the job down in good order; a second, of either kind, ends the process."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    """The first signal puts the job down in good order; a second, of whichever kind, ends the process.
+
+    A signal that whoever started us wants ignored (`nohup`, a shell's background jobs) stays ignored.
+    """
+    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heeded = [number for number in stopping if signal.getsignal(number) is not signal.SIG_IGN]
+    with anyio.open_signal_receiver(*heeded) as signals:
         task_status.started()
         async for number in signals:
             inbox.say(Stopped(reason="interrupted", what=number.name))
-            for other in (signal.SIGINT, signal.SIGTERM):
+            for other in heeded:
                 signal.signal(other, signal.SIG_DFL)
 
 
