@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from shutil import copytree
 from tempfile import mkdtemp
@@ -20,15 +19,14 @@ from msgspec.structs import replace
 from perstack._ids import derived, drawn
 from perstack._version import version
 from perstack.definition import (
-    Expert,
     ProviderAccess,
     ProviderName,
     access_of,
     compose_instruction,
 )
 from perstack.dialect import place_of
-from perstack.engine import Ears, Inbox, Plan, run_job, toolboxes_of
-from perstack.errors import UnknownExpert, UserError
+from perstack.engine import Ears, Inbox, Plan, run_job
+from perstack.errors import UserError
 from perstack.job import (
     FORMAT,
     Call,
@@ -48,7 +46,6 @@ from perstack.job import (
     utc,
     wanted,
 )
-from perstack.lock import Lock, resolve, resolved
 from perstack.models import (
     Model,
     default_model,
@@ -61,9 +58,9 @@ from perstack.models import (
 from perstack.store import Store
 
 from .jobs import history_place, store_at
+from .locking import check_frozen, lock_to_run
 from .project import Flags, LoadedProject, Settings, load_env, load_project, settle
-from .shipped import demo_of, shipped_project
-
+from .shipped import demo_of
 
 LIMIT_FLAGS = (
     "max_steps",
@@ -98,7 +95,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     what the Expert works in; its history lies in there too. env: the process environment. job: id for a new job.
     go_on: a job to go on with instead of a new one. cassette: file with recorded replies to play instead of
     asking a model; record: file to record replies to. model: replies instead of a provider's (for embedding and
-    tests).
+    tests). frozen: run exactly what perstack.lock says, or not at all.
     """
 
     expert: str
@@ -115,6 +112,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     model: Model | None = None
     store: Store | None = None
     proxy: str | None = None
+    frozen: bool = False
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +125,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str]
     settled: tuple[str, ...]
     warnings: tuple[str, ...]
+    frozen: bool = False
 
 
 def store_of(order: Order) -> Store:
@@ -145,10 +144,12 @@ async def prepare(order: Order) -> Prepared:
     env = load_env(settings.env_paths, order.env, order.cwd, required=settings.env_required)
     store = store_of(order)
     if order.go_on is None:
-        plan, choice = _new_job(order, loaded, settings)
+        plan, choice, stale = _new_job(order, loaded, settings)
     else:
         plan, choice = await _going_on(order, order.go_on, store, settings)
+        stale = ()
     opener, warnings = _model_opener(order, settings, choice, env)
+    warnings = (*stale, *warnings)
     if loaded is not None:
         warnings = (*(str(warning) for warning in loaded.parsed.warnings), *warnings)
     return Prepared(
@@ -164,6 +165,7 @@ async def prepare(order: Order) -> Prepared:
             f"Job: {plan.job}",
         ),
         warnings=warnings,
+        frozen=order.frozen,
     )
 
 
@@ -185,37 +187,8 @@ async def carry_out(prepared: Prepared, inbox: Inbox, ears: Ears) -> Job:
         env=prepared.env,
         inbox=inbox,
         ears=ears,
+        frozen=prepared.frozen,
     )
-
-
-def lock_of(expert: str, loaded: LoadedProject | None) -> Lock:
-    """The Definitions `expert` needs, from the project file, else from the shipped set.
-
-    Raises UnknownExpert, DefinitionError.
-    """
-
-    def look_up(key: str) -> Expert:
-        found = loaded.find(key) if loaded is not None else None
-        found = found or shipped_project().local(key)
-        if found is None:
-            raise _unknown(key, loaded)
-        return found
-
-    lock = resolved(resolve([expert]), look_up)
-    toolboxes_of(lock)  # two tools of one name are found here, before anything runs
-    return lock
-
-
-def _unknown(key: str, loaded: LoadedProject | None) -> UnknownExpert:
-    """What is said of a key that nobody has, with the names most like it."""
-    shipped = tuple(shipped_project().experts)
-    own = tuple(loaded.project.experts) if loaded is not None else ()
-    where = (
-        loaded.parsed.source
-        if loaded
-        else "the shipped Experts; there is no perstack.toml here or above"
-    )
-    return UnknownExpert(key, get_close_matches(key, (*own, *shipped)), where)
 
 
 def as_demo(order: Order) -> Order:
@@ -235,7 +208,7 @@ def as_demo(order: Order) -> Order:
         cwd=workspace,
         workspace=workspace,
         cassette=demo.cassette,
-        store=store_of(replace(order, workspace=workspace)),  # there, though it is `cwd` from now on
+        store=store_of(replace(order, workspace=workspace)),  # there, though `cwd` is elsewhere now
     )
 
 
@@ -244,10 +217,12 @@ def as_demo(order: Order) -> Order:
 
 def _new_job(
     order: Order, loaded: LoadedProject | None, settings: Settings
-) -> tuple[Plan, ModelChoice]:
+) -> tuple[Plan, ModelChoice, tuple[str, ...]]:
+    """How the job begins, the model it asks, and what is to be said of the lock."""
     if not order.query.strip():
         raise UserError(f'What should "{order.expert}" do? Give a query.')
-    lock = lock_of(order.expert, loaded)
+    locked = lock_to_run(order.expert, loaded, frozen=order.frozen)
+    lock = locked.lock
     choice = _choice(order, settings)
     start = JobStarted(
         format=FORMAT,
@@ -269,7 +244,8 @@ def _new_job(
             )
         return (start,)
 
-    return Plan(job=start.job, before=before, after=lambda job: (_root(job, order.query),)), choice
+    plan = Plan(job=start.job, before=before, after=lambda job: (_root(job, order.query),))
+    return plan, choice, locked.warnings
 
 
 def _root(job: Job, query: str) -> RunStarted:
@@ -304,6 +280,8 @@ async def _going_on(
             f'Use "{job.expert}" to go on with it.'
         )
     _check_words(job, order.query, go_on)
+    if order.frozen:
+        check_frozen(job.lock)
     resumed = _resumed(job, order, settings)
 
     def before(now: Sequence[Event]) -> Iterable[Event]:

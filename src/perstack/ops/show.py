@@ -5,18 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from perstack.definition import (
-    BASE_SKILL,
-    InteractiveSkill,
     Limits,
     Reasoning,
     compose_instruction,
 )
-from perstack.engine import toolboxes_of
+from perstack.engine import toolboxes_of, unpinned
 from perstack.job import Json, utc
 from perstack.models import default_model
 
+from .locking import lock_to_run
 from .project import load_project, settle
-from .run import Order, lock_of
+from .run import Order
 
 
 class ShownTool(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -29,7 +28,8 @@ class ShownTool(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One Expert as it would run now. starts_servers: skills whose tools only their servers know."""
+    """One Expert as it would run now. starts_servers: skills whose tools only their servers know,
+    since no lock pins them."""
 
     key: str
     version: str
@@ -51,7 +51,7 @@ def show(order: Order, at: float) -> Shown:
     """
     loaded = load_project(order.config, order.cwd)
     settings = settle(loaded.project if loaded else None, order.flags)
-    lock = lock_of(order.expert, loaded)
+    lock = lock_to_run(order.expert, loaded, frozen=order.frozen).lock
     key = lock.key_of(order.expert)
     pin = lock.experts[key]
     delegates = lock.delegates_of(key)
@@ -65,11 +65,7 @@ def show(order: Order, at: float) -> Shown:
         reasoning=settings.reasoning,
         limits=settings.limits,
         delegates=tuple(delegate.key for delegate in delegates),
-        starts_servers=tuple(
-            name
-            for name, skill in pin.expert.skills.items()
-            if name != BASE_SKILL and not isinstance(skill, InteractiveSkill)
-        ),
+        starts_servers=unpinned(pin),
         tools=tuple(
             ShownTool(
                 name=entry.tool.name,

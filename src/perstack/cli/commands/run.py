@@ -60,6 +60,11 @@ RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
     show_default=True,
     help="json: one event a line. text: a live account for people.",
 )
+@click.option(
+    "--frozen",
+    is_flag=True,
+    help="Run exactly what perstack.lock says, tools of servers included, or not at all.",
+)
 @click.option("--full-events", is_flag=True, help="Events with whole histories in them.")
 @click.option(
     "--demo",
@@ -92,6 +97,7 @@ def run(
     workspace: Path | None,
     store: str | None,
     output: str,
+    frozen: bool,
     full_events: bool,
     demo: bool,
     cassette: Path | None,
@@ -99,8 +105,9 @@ def run(
 ) -> int:
     """Run the Expert `expertKey` on `query`.
 
-    Exit codes: 0 done, or waiting for your answer; 1 failed; 6 stopped at a limit; 130 and 143 interrupted. After
-    6, 130 and 143 the job can be taken up again with --continue-job.
+    Exit codes: 0 done, or waiting for your answer; 1 failed; 4 perstack.lock was changed by hand; 5 it is out of
+    date, under --frozen; 6 stopped at a limit; 130 and 143 interrupted. After 6, 130 and 143 the job can be taken
+    up again with --continue-job.
     """
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # it is, if it was closed before we began
         raise click.UsageError("stdout is closed; send it to /dev/null if nobody is to read it")
@@ -136,6 +143,7 @@ def run(
         record=record,
         store=store_at(store, os.environ, Path()) if store else None,
         proxy=os.environ.get("PERSTACK_PROXY_URL") or None,
+        frozen=frozen,
     )
     if demo:
         order = as_demo(order)
