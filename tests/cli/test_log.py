@@ -43,16 +43,182 @@ def types(ran: Ran) -> list[str]:
 
 
 def test_the_latest_job_is_shown_in_blocks(here: Here, place: Path):
-    assert shown(here("log", "--type", "callTools", "--summary", cwd=place), place) == snapshot()
+    assert shown(here("log", "--type", "callTools", "--summary", cwd=place), place) == snapshot("""\
+(showing latest job)
+
+Storage: <workspace>/perstack
+
+Job: story (completed)
+Expert: lead
+Started: 2026-01-01 00:00:00
+Steps: 6
+Finished: 2026-01-01 00:00:00
+
+Summary:
+  Total Events: 4
+  Errors: 0
+  Tool Calls: 5
+  Delegations: 0
+  Step Range: 1 - 7
+
+Events:
+──────────────────────────────────────────────────
+[Step 1] callTools                00:00:00
+  Tools: writeTextFile, readTextFile
+
+[Step 3] callTools                00:00:00
+  Tools: helper
+
+[Step 4] callTools                00:00:00  @acme/helper
+  Tools: appendTextFile
+
+[Step 7] callTools                00:00:00
+  Tools: askUser
+
+──────────────────────────────────────────────────
+
+""")
 
 
 def test_each_type_has_its_details(here: Here, place: Path):
-    assert shown(here("log", "--job", "story", cwd=place), place) == snapshot()
+    assert shown(here("log", "--job", "story", cwd=place), place) == snapshot("""\
+Storage: <workspace>/perstack
+
+Job: story (completed)
+Expert: lead
+Started: 2026-01-01 00:00:00
+Steps: 6
+Finished: 2026-01-01 00:00:00
+
+Events:
+──────────────────────────────────────────────────
+[Step 1] startRun                 00:00:00
+  Query: "Make a plan"
+
+[Step 1] startGeneration          00:00:00
+
+[Step 1] completeStreamingReasoning 00:00:00
+  Reasoning: I should write a plan.
+
+[Step 1] callTools                00:00:00
+  Tools: writeTextFile, readTextFile
+
+[Step 1] resolveToolResults       00:00:00
+  ✓ writeTextFile: {"path":"/tmp/pytest-of-root/pytest-126/...
+  ✗ readTextFile: Invalid arguments for readTextFile: `pat...
+
+[Step 1] finishToolCall           00:00:00
+
+[Step 1] continueToNextStep       00:00:00
+
+[Step 2] startGeneration          00:00:00
+
+[Step 2] retry                    00:00:00
+  Reason: {"error":"Overloaded","message":"the model failed, as the script says"}
+
+[Step 2] continueToNextStep       00:00:00
+
+[Step 3] startGeneration          00:00:00
+
+[Step 3] callTools                00:00:00
+  Tools: helper
+
+[Step 3] callDelegate             00:00:00
+  Delegate to: @acme/helper
+    Query: "Add two to the plan"
+
+[Step 3] stopRunByDelegate        00:00:00
+
+[Step 4] startRun                 00:00:00  @acme/helper
+  Query: "Add two to the plan"
+
+[Step 4] startGeneration          00:00:00  @acme/helper
+
+[Step 4] callTools                00:00:00  @acme/helper
+  Tools: appendTextFile
+
+[Step 4] resolveToolResults       00:00:00  @acme/helper
+  ✓ appendTextFile: {"path":"/tmp/pytest-of-root/pytest-126/...
+
+[Step 4] finishToolCall           00:00:00  @acme/helper
+
+[Step 4] continueToNextStep       00:00:00  @acme/helper
+
+[Step 5] startGeneration          00:00:00  @acme/helper
+
+[Step 5] completeRun              00:00:00  @acme/helper
+  Result: It is added.
+
+[Step 6] startRun                 00:00:00
+
+[Step 6] finishAllToolCalls       00:00:00
+  ✓ helper: It is added.
+
+[Step 6] continueToNextStep       00:00:00
+
+[Step 7] startGeneration          00:00:00
+
+[Step 7] callTools                00:00:00
+  Tools: askUser
+
+[Step 7] callInteractiveTool      00:00:00
+  Asks: askUser {"question":"Is it \\u001b[31mred\\u001b[0m?"}
+
+[Step 7] stopRunByInteractiveTool 00:00:00
+
+[Step 8] startRun                 00:00:00
+
+[Step 8] finishAllToolCalls       00:00:00
+  ✓ askUser: blue
+
+[Step 8] continueToNextStep       00:00:00
+
+[Step 9] startGeneration          00:00:00
+
+[Step 9] completeRun              00:00:00
+  Result: All is done.
+
+──────────────────────────────────────────────────
+
+""")
 
 
 def test_verbose_shows_arguments_and_whole_texts(here: Here, place: Path):
     told = shown(here("log", "--tools", "--verbose", cwd=place), place)
-    assert told.partition("Events:")[2] == snapshot()
+    assert told.partition("Events:")[2] == snapshot("""\
+
+──────────────────────────────────────────────────
+[Step 1] callTools                00:00:00
+  [@perstack/base] writeTextFile
+    Args: {"path":"plan.txt","text":"one\\n"}
+  [@perstack/base] readTextFile
+    Args: {"start":1}
+
+[Step 1] resolveToolResults       00:00:00
+  ✓ writeTextFile: {"path":"<workspace>/plan.txt","text":"one\\n"}
+  ✗ readTextFile: Invalid arguments for readTextFile: `path` is required.
+
+[Step 3] callTools                00:00:00
+  [@acme/helper] helper
+    Args: {"query":"Add two\\nto the plan"}
+
+[Step 4] callTools                00:00:00  @acme/helper
+  [@perstack/base] appendTextFile
+    Args: {"path":"plan.txt","text":"two\\n"}
+
+[Step 4] resolveToolResults       00:00:00  @acme/helper
+  ✓ appendTextFile: {"path":"<workspace>/plan.txt","text":"two\\n"}
+
+[Step 7] callTools                00:00:00
+  [people] askUser
+    Args: {"question":"Is it \\u001b[31mred\\u001b[0m?"}
+
+[Step 7] callInteractiveTool      00:00:00
+  Asks: askUser {"question":"Is it \\u001b[31mred\\u001b[0m?"}
+
+──────────────────────────────────────────────────
+
+""")
 
 
 def test_a_page_says_what_it_leaves_out(here: Here, place: Path):
@@ -71,7 +237,23 @@ def test_a_page_says_what_it_leaves_out(here: Here, place: Path):
         ),
         place,
     )
-    assert told.partition("Events:")[2] == snapshot()
+    assert told.partition("Events:")[2] == snapshot("""\
+
+──────────────────────────────────────────────────
+[Step 3] startGeneration          00:00:00
+
+[Step 3] callTools                00:00:00
+  Tools: helper
+
+[Step 3] callDelegate             00:00:00
+  Delegate to: @acme/helper
+    Query: "Add two to the plan"
+
+──────────────────────────────────────────────────
+(showing 1 of 4 matched events (+2 context))
+Use --take and --offset to see others, --take 0 to see all.
+
+""")
     beyond = shown(here("log", "--type", "callTools", "--offset", "9", cwd=place), place)
     assert beyond.endswith("(4 events available, use --offset to view)\n\n")
     assert "Events:" not in beyond
@@ -83,7 +265,38 @@ def test_a_checkpoint_is_shown_with_its_messages(here: Here, place: Path):
     told = shown(
         here("log", "--checkpoint", point["id"], "--messages", "--take", "1", cwd=place), place
     )
-    assert told.replace(point["id"], "<id>") == snapshot()
+    assert told.replace(point["id"], "<id>") == snapshot("""\
+Storage: <workspace>/perstack
+
+Job: story (completed)
+Expert: lead
+Started: 2026-01-01 00:00:00
+Steps: 6
+Finished: 2026-01-01 00:00:00
+
+Checkpoint: <id>
+Status: stoppedByInteractiveTool
+Step: 7
+Expert: lead
+
+Messages:
+  [instructionMessage] You are lead, an Expert run by Perstack. You work on the user's request with the tools you have, on ...
+  [userMessage] Make a plan
+  [expertMessage]
+  [toolMessage]
+  [expertMessage]
+  [toolMessage]
+  [expertMessage]
+
+Events:
+──────────────────────────────────────────────────
+[Step 6] startRun                 00:00:00
+
+──────────────────────────────────────────────────
+(showing 1 of 7 matched events)
+Use --take and --offset to see others, --take 0 to see all.
+
+""")
 
 
 def test_what_a_job_waits_for_and_why_it_stopped_is_said(here: Here, tmp_path: Path):
@@ -177,7 +390,24 @@ def test_the_json_has_the_documented_keys_in_order(here: Here, place: Path):
         *("job", "events", "summary", "isLatestJob"),
         *("storagePath", "totalEventsBeforeLimit", "matchedAfterPagination"),
     ]
-    assert latest["job"] == snapshot()
+    assert latest["job"] == snapshot(
+        {
+            "id": "story",
+            "status": "completed",
+            "coordinatorExpertKey": "lead",
+            "totalSteps": 6,
+            "maxSteps": 100,
+            "usage": {
+                "inputTokens": 600,
+                "outputTokens": 120,
+                "reasoningTokens": 0,
+                "totalTokens": 720,
+                "cachedInputTokens": 0,
+            },
+            "startedAt": 1767225600001,
+            "finishedAt": 1767225600020,
+        }
+    )
     assert latest["summary"] == {
         "totalEvents": 2,
         "errorCount": 2,
@@ -213,7 +443,7 @@ def test_full_events_have_whole_histories(here: Here, place: Path):
     full = read(here("log", "--json", "--full-events", "--job", "story", cwd=place))
     lean = read(here("log", "--json", "--job", "story", cwd=place))
     last = full["events"][-1]["checkpoint"]
-    assert len(last["messages"]) == 10
+    assert len(last["messages"]) == 9
     assert "messages" not in lean["events"][-1]["checkpoint"]
     assert last in full["checkpoints"]
     assert [event["id"] for event in full["events"]] == [event["id"] for event in lean["events"]]
@@ -276,11 +506,11 @@ def test_the_latest_job_is_the_latest_of_those_that_are_meant(here: Here, three:
 
 def test_a_log_that_cannot_be_read_is_in_the_list_and_says_why(here: Here, three: Path):
     path = log_of(three, "good")
-    path.write_bytes(path.read_bytes().replace(b'"fine"', b'"mine"'))
+    path.write_bytes(path.read_bytes() + b"{}\n")
     listed = read(here("log", "--jobs", "--json", "--status", "unreadable", cwd=three))["jobs"]
     assert [job["id"] for job in listed] == ["good"]
-    assert "the sum does not match" in listed[0]["fault"]
-    assert "the sum does not match" in here("log", "--jobs", "--verbose", cwd=three).out
+    assert "event 5: it does not end with its sum" in listed[0]["fault"]
+    assert listed[0]["fault"] in here("log", "--jobs", "--verbose", cwd=three).out
     opened = here("log", "--job", "good", cwd=three)
     assert (opened.code, opened.out) == (4, "")
     assert is_one_message(opened.err)
@@ -291,7 +521,18 @@ def test_runs_are_a_tree_with_times_and_tokens(here: Here, place: Path):
     told = shown(here("log", "--runs", "--verbose", cwd=place), place)
     for run_json in runs:
         told = told.replace(run_json["id"], f"<{run_json['path']}>")
-    assert told.partition("Runs:\n")[2] == snapshot()
+    assert told.partition("Runs:\n")[2] == snapshot("""\
+  lead            completed  4 steps  480 tokens  2026-01-01 00:00:00  0.0s  <>
+      Make a plan
+    @acme/helper  completed  2 steps  240 tokens  2026-01-01 00:00:00  0.0s  </2.1>
+      Add two to the plan
+
+Experts:
+                RUNS  STEPS  INPUT  CACHED  OUTPUT  TOKENS
+  lead             1      4    400       0      80     480
+  @acme/helper     1      2    200       0      40     240
+
+""")
     assert [(run["path"], run["expertKey"], run.get("calledBy")) for run in runs] == [
         ("", "lead", None),
         ("/2.1", "@acme/helper", runs[0]["id"]),

@@ -63,7 +63,7 @@ STORY: dict[tuple[str, int], Turn | tuple[Turn, ...]] = {
 
 def workspace_in(path: Path, project: str = PROJECT) -> Path:
     """A workspace below `path`."""
-    workspace = path / "workspace"
+    workspace = path / "project"
     workspace.mkdir()
     (workspace / "perstack.toml").write_text(project)
     return workspace
