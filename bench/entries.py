@@ -26,9 +26,21 @@ description = "Reads a note, or has it read"
 instruction = "You are a careful worker. Use the tools you are given, then say that you are done."
 delegates = ["worker"]
 
+[experts.lead.skills."@perstack/base"]
+type = "mcpStdioSkill"
+command = "npx"
+packageName = "@perstack/base"
+pick = ["readTextFile"]
+
 [experts.worker]
 description = "Does a part of the work"
 instruction = "You are a careful worker. Use the tools you are given, then say that you are done."
+
+[experts.worker.skills."@perstack/base"]
+type = "mcpStdioSkill"
+command = "npx"
+packageName = "@perstack/base"
+pick = ["readTextFile"]
 """
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import cache
 from typing import Any, cast
 
 import msgspec
@@ -31,7 +32,7 @@ def _members(value: Any) -> Any:
         case msgspec.Struct():
             tag = value.__struct_config__
             told = {tag.tag_field: tag.tag} if tag.tag_field else {}
-            for field in fields(value):
+            for field in _fields(type(value)):
                 member = getattr(value, field.name)
                 if member != _default(field):
                     told[field.encode_name] = _members(member)
@@ -43,6 +44,11 @@ def _members(value: Any) -> Any:
             return [_members(item) for item in cast("list[Any]", value)]
         case _:
             return value
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
+    return fields(kind)  # which reads the annotations anew at each call
 
 
 def _default(field: FieldInfo) -> Any:

@@ -19,6 +19,7 @@ from perstack.job import Json, ResultPart, Text, TodoList, todo_answer, todos_af
 
 from ..skill import Outcome, Skill, Tool
 from . import files
+from .filesystem import is_local
 from .paths import Workspace
 from .shell import Wrap, execute, unwrapped
 from .tools import base_tools, checked
@@ -65,6 +66,7 @@ class _Base:
         self._wrap = wrap
         self._todos = TodoList()
         self._began = time.monotonic()
+        self._is_local = is_local(workspace.fd)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -88,9 +90,12 @@ class _Base:
             case _:
                 work = _work(self._workspace, tool, args)
         try:
-            # In a thread, since a disk can be slow or far away. That costs 0.1 ms a call, which no run will
-            # notice; a loop that waits for a network file system would be noticed by all of them.
-            result = await anyio.to_thread.run_sync(work)
+            # A disk of this machine answers sooner than a thread would. A file system somewhere else may take
+            # long, and so may the bytes of an image: no other run is to wait for those.
+            if self._is_local and tool not in _LONG:
+                result = work()
+            else:
+                result = await anyio.to_thread.run_sync(work)
         except (ToolError, OSError) as fault:
             return _told({"error": "Error", "message": _sentence(fault)}, is_error=True)
         return Outcome(parts=result) if isinstance(result, tuple) else _told(result)
@@ -133,6 +138,9 @@ def _work(
         case _:
             return partial(_BY_PATH[tool], workspace, args["path"])
 
+
+_LONG = frozenset({"readImageFile", "readPdfFile", "deleteDirectory"})
+"""The file tools whose work grows with what they find."""
 
 _BY_PATH: Mapping[str, Callable[[Workspace, str], dict[str, Json] | tuple[ResultPart, ...]]] = {
     "getFileInfo": files.get_file_info,
