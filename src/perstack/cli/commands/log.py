@@ -480,7 +480,8 @@ def _about_checkpoint(point: Checkpoint, messages: bool) -> list[str]:
     if messages:
         lines += ["", "Messages:"]
         for message in msgspec.to_builtins(point.messages or ()):
-            lines.append(f"  [{message['type']}] {cut(_text(message['contents']), 100)}".rstrip())
+            said = cut(_gist(message["contents"]), 100)
+            lines.append(f"  [{message['type']}] {said}".rstrip())
     return lines
 
 
@@ -577,6 +578,18 @@ def _details(told: Told, verbose: bool) -> Iterator[str]:
 def _text(contents: Json) -> str:
     """The first text among the parts of a message or a result."""
     return next((part["text"] for part in contents if part["type"] == "textPart"), "")
+
+
+def _gist(contents: Json) -> str:
+    """The first text of a message; of one without, the tools it calls or the first result it brings."""
+    text = _text(contents)
+    calls = [part["toolName"] for part in contents if part["type"] == "toolCallPart"]
+    results = [part for part in contents if part["type"] == "toolResultPart"]
+    if not text and calls:
+        return f"calls {', '.join(calls)}"
+    if not text and results:
+        return f"{results[0]['toolName']}: {_text(results[0]['contents'])}"
+    return text
 
 
 def _json(value: Json) -> str:
