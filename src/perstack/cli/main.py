@@ -23,6 +23,8 @@ COMMANDS = {
     "replay": ("replay:replay", "Tell a job again from its log, or check that the log is whole."),
     "compare": ("compare:compare", "Show where two jobs part."),
     "fork": ("fork:fork", "Start a new job from a place in another."),
+    "install": ("install:install", "Lock the Experts of perstack.toml, with their tools."),
+    "skill": ("skill:skill", "Try the skills of an Expert."),
     "base": ("base:base", "Offer the base skill's tools as an MCP server on stdio."),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .drive import Inbox, drive
 from .equipment import Equipment, open_equipment, toolboxes_of
-from .pins import drift, is_served, tools_in, unpinned
+from .pins import drift, is_served, pinned_tools, tools_in, unpinned
 from .stage import NOBODY, Ears, Plan, run_job
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "drive",
     "is_served",
     "open_equipment",
+    "pinned_tools",
     "run_job",
     "toolboxes_of",
     "tools_in",

@@ -1,0 +1,201 @@
+"""Bring the lock of a project in line with its perstack.toml.
+
+Three steps, each of which the caller may tell about: `resolve_all` reads the Definitions, `collect` asks all their
+skills for their tools, side by side, `write_lock` puts the file in its place, if anything changed.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import msgspec
+from msgspec.structs import replace
+
+from perstack._version import version
+from perstack.engine import Equipment, open_equipment, tools_in
+from perstack.errors import (
+    DefinitionError,
+    LockError,
+    LockOutOfDate,
+    PerstackError,
+    UserError,
+    WorldError,
+)
+from perstack.job import Job, Notice
+from perstack.lock import LOCK_FORMAT, Lock, LockFile, Pin, encode_lock, manifest_of, with_tools
+
+from .locking import lock_of, lock_path, read_lock, tools_kept
+from .project import Flags, LoadedProject, load_env, need_project, settle
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be locked. lock: without tools. before: the lock file there is. env: for the skills.
+
+    warnings: what the user should look at, one sentence each.
+    """
+
+    loaded: LoadedProject
+    lock: Lock
+    before: LockFile | None
+    env: dict[str, str]
+    workspace: Path
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        return lock_path(self.loaded)
+
+
+def resolve_all(
+    config: str | None,
+    env_paths: tuple[str, ...],
+    env: Mapping[str, str],
+    cwd: Path,
+    *,
+    frozen: bool = False,
+) -> Installation:
+    """All Experts of the project file and all they delegate to.
+
+    config: path of a perstack.toml, None to look for it from `cwd` upwards. frozen: a lock that cannot be read is
+    an error, else it is only a warning, since it will be made anew. Raises DefinitionError with the faults of all
+    Experts, UserError, UnknownExpert, LockError.
+    """
+    loaded = need_project(config, cwd)
+    if faults := loaded.parsed.faults:
+        raise DefinitionError(loaded.parsed.source, faults)
+    settings = settle(loaded.project, Flags(env_paths=env_paths))
+    warnings = [str(warning) for warning in loaded.parsed.warnings]
+    try:
+        before = read_lock(loaded)
+    except LockError as error:
+        if frozen:
+            raise
+        warnings.append(str(error))
+        before = None
+    return Installation(
+        loaded=loaded,
+        lock=lock_of(loaded.project.experts, loaded, before),
+        before=before,
+        env=load_env(settings.env_paths, env, cwd, required=settings.env_required),
+        workspace=cwd,
+        warnings=tuple(warnings),
+    )
+
+
+async def collect(installation: Installation) -> Lock:
+    """The lock with all tools the Experts may use, as their skills offer them now.
+
+    Raises UserError for what a Definition or the environment lacks, WorldError for servers that do not answer; all
+    of them, if there are several.
+    """
+    lock = installation.lock
+    pins: dict[str, Pin] = {}
+    errors: dict[str, PerstackError] = {}
+
+    async def ask(key: str, pin: Pin, equipment: Equipment) -> None:
+        try:
+            box = await equipment.toolbox(key)
+        except PerstackError as error:
+            errors[str(error)] = error  # Experts that share a server fail alike
+        else:
+            pins[key] = with_tools(pin, tools_in(box, pin.expert))
+
+    job = Job(lock=lock, workspace=str(installation.workspace), version=version())
+    async with (
+        open_equipment(job, installation.env, _unheard) as equipment,
+        anyio.create_task_group() as tasks,
+    ):
+        for key, pin in lock.experts.items():
+            tasks.start_soon(ask, key, pin, equipment)
+    if len(errors) == 1:
+        raise next(iter(errors.values()))
+    if errors:
+        kind = UserError if all(isinstance(e, UserError) for e in errors.values()) else WorldError
+        raise kind("\n".join(sorted(errors)))
+    return replace(lock, experts={key: pins[key] for key in lock.experts})
+
+
+def _unheard(_: Notice) -> None:
+    """What servers say while they start is told if one fails, by the error."""
+
+
+def keep_tools(installation: Installation) -> Lock:
+    """The lock with the tools that are pinned already, for the Experts that are as they were."""
+    lock, before = installation.lock, installation.before
+    known = before.lock.experts if before is not None and before.format == LOCK_FORMAT else {}
+    return replace(
+        lock,
+        experts={key: tools_kept(pin, known.get(key)) for key, pin in lock.experts.items()},
+    )
+
+
+def write_lock(installation: Installation, lock: Lock, *, at: float, frozen: bool = False) -> bool:
+    """Write the lock file, unless it says the same already; whether it was written.
+
+    at: the time, seconds since 1970. frozen: raise LockOutOfDate instead of writing. Raises UserError if it cannot
+    be written; the file there was is whole then.
+    """
+    loaded, path = installation.loaded, installation.path
+    file = LockFile(
+        lock=lock,
+        config=loaded.path.name,
+        generated_at=round(at * 1000),
+        manifest=manifest_of(loaded.project),
+    )
+    if installation.before is not None and file.says_the_same_as(installation.before):
+        return False
+    if frozen:
+        raise LockOutOfDate(
+            f"{path} {'is out of date' if path.exists() else 'is missing'}, and --frozen forbids to write it: "
+            f"{_what_differs(installation.before, file)}. Run `perstack install` without --frozen."
+        )
+    try:
+        _write(path, encode_lock(file))
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    return True
+
+
+def _what_differs(before: LockFile | None, after: LockFile) -> str:
+    if before is None:
+        return "there is no lock that can be read"
+    old, new = before.lock.experts, after.lock.experts
+    told = [
+        *(f'"{key}" is not in it' for key in new if key not in old),
+        *(f'"{key}" is no longer needed' for key in old if key not in new),
+        *(
+            f'"{key}" is defined otherwise now'
+            for key in new
+            if key in old and new[key].integrity != old[key].integrity
+        ),
+        *(
+            f'the tools of "{key}" are others now'
+            for key in new
+            if key in old
+            and new[key].integrity == old[key].integrity
+            and new[key].tools_integrity != old[key].tools_integrity
+        ),
+    ]
+    return "; ".join(told) or "what the delegates stand for is another now"
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace `path`, so that whoever reads it has the old text or the new."""
+    path = path.resolve()  # a link stays a link
+    descriptor, name = tempfile.mkstemp(prefix=".perstack.lock.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
