@@ -6,10 +6,8 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -24,15 +22,14 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
 def runs(script: str) -> Calls:
-    args = {"command": "sh", "args": ["-c", script], "env": {}, "cwd": ".", "stdout": True}
-    return Calls([("exec", {**args, "stderr": True, "timeout": 600_000})])
+    args: dict[str, Any] = {"command": "sh", "args": ["-c", script], "env": {}, "cwd": "."}
+    return Calls([("exec", {**args, "stdout": True, "stderr": True, "timeout": 600_000})])
 
 
-@contextmanager
-def fifo(path: Path) -> Iterator[Path]:
+def fifo(path: Path) -> Path:
     """Opening it waits for the one who writes to it."""
     os.mkfifo(path)
-    yield path
+    return path
 
 
 def said_through(path: Path, process: subprocess.Popen[bytes]) -> str:
@@ -40,6 +37,11 @@ def said_through(path: Path, process: subprocess.Popen[bytes]) -> str:
     reader = subprocess.run(["cat", str(path)], capture_output=True, timeout=LONG_S, check=True)
     assert process.poll() is None
     return reader.stdout.decode().strip()
+
+
+def bash(pipeline: str, *args: str) -> list[str]:
+    """A pipeline that begins with the program, and ends with its exit code."""
+    return ["/bin/bash", "-c", f'{pipeline}; exit "${{PIPESTATUS[0]}}"', "bash", *command(*args)]
 
 
 def group_is_gone(leader: int) -> bool:
@@ -53,10 +55,12 @@ def group_is_gone(leader: int) -> bool:
 @proves("run.interrupt-exit-codes", "run.interrupt-leaves-nothing", "run.interrupt-resumable")
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_while_a_command_runs(number: signal.Signals, code: int, workspace: Path):
-    with fifo(workspace / "ready") as ready, ModelServer([]) as server:
-        script = runs("echo once >> count; echo $$ > ready; sleep 1000 & sleep 1000")
-        turns = iter([script, Says("I know that it was interrupted.")])
-        server.script = lambda seen: next(turns)
+    ready = fifo(workspace / "ready")
+    turns = [
+        runs("echo once >> count; echo $$ > ready; sleep 1000 & sleep 1000"),
+        Says("I know that it was interrupted."),
+    ]
+    with ModelServer(turns) as server:
         process = begun(*RUN, cwd=workspace, env=keys(server))
         leader = int(said_through(ready, process))
         family = psutil.Process(process.pid).children(recursive=True)
@@ -89,8 +93,8 @@ def test_a_signal_while_a_command_runs(number: signal.Signals, code: int, worksp
 @proves("run.interrupt-exit-codes", "run.interrupt-resumable")
 @pytest.mark.parametrize(("number", "code"), SIGNALS[:2])
 def test_a_signal_while_the_model_thinks(number: signal.Signals, code: int, workspace: Path):
-    turns = iter([Hangs(3, of=Says("words that will not be heard")), Says("Here I am.")])
-    with ModelServer(lambda seen: next(turns)) as server:
+    turns = [Hangs(3, of=Says("words that will not be heard")), Says("Here I am.")]
+    with ModelServer(turns) as server:
         process = begun(*RUN, cwd=workspace, env=keys(server))
         server.wait_until(lambda s: len(s.requests) == 1, LONG_S)
         process.send_signal(number)
@@ -104,8 +108,8 @@ def test_a_signal_while_the_model_thinks(number: signal.Signals, code: int, work
 
 
 def test_a_signal_while_it_waits_to_try_again(workspace: Path):
-    turns = iter([Fails(529, "Overloaded", headers={"retry-after": "500"}), Says("Here I am.")])
-    with ModelServer(lambda seen: next(turns)) as server:
+    turns = [Fails(529, "Overloaded", headers={"retry-after": "500"}), Says("Here I am.")]
+    with ModelServer(turns) as server:
         process = begun(*RUN, "--output", "text", cwd=workspace, env=keys(server))
         assert process.stdout is not None
         while b"waiting" not in process.stdout.readline():
@@ -121,30 +125,26 @@ def test_a_signal_while_it_waits_to_try_again(workspace: Path):
 def test_a_second_signal_ends_at_once(second: signal.Signals, workspace: Path):
     """The command answers the first with stubbornness; the process does not wait for it a second time."""
     stubborn = 'trap "echo no > told" TERM; echo $$ > ready; while :; do sleep 0.05; done'
-    with fifo(workspace / "ready") as ready, fifo(workspace / "told") as told:
-        turns = iter([runs(stubborn), Says("done")])
-        with ModelServer(lambda seen: next(turns)) as server:
-            process = begun(*RUN, cwd=workspace, env=keys(server))
-            leader = int(said_through(ready, process))
-            process.send_signal(signal.SIGINT)
-            try:
-                said_through(told, process)
-                process.send_signal(second)
-                ran = ended(process)
-            finally:
-                if not group_is_gone(leader):
-                    os.killpg(leader, signal.SIGKILL)
-            assert ran.code in (-second, 130)  # 130: the stubborn one was gone before
-            again = perstack(
-                *("run", "worker", "--continue-job", "job"), cwd=workspace, env=keys(server)
-            )
+    ready, told = fifo(workspace / "ready"), fifo(workspace / "told")
+    with ModelServer([runs(stubborn), Says("done")]) as server:
+        process = begun(*RUN, cwd=workspace, env=keys(server))
+        leader = int(said_through(ready, process))
+        process.send_signal(signal.SIGINT)
+        try:
+            said_through(told, process)
+            process.send_signal(second)
+            ran = ended(process)
+        finally:
+            if not group_is_gone(leader):
+                os.killpg(leader, signal.SIGKILL)
+        assert ran.code in (-second, 130)  # 130: the stubborn one was gone before
+        again = perstack("run", "worker", "--continue-job", "job", cwd=workspace, env=keys(server))
     assert again.code == 0
 
 
 def test_a_signal_that_is_to_be_ignored_is_ignored(workspace: Path):
     """As under `nohup`, and in the background of a script."""
-    turns = iter([Hangs(0), Says("never asked")])
-    with ModelServer(lambda seen: next(turns)) as server:
+    with ModelServer([Hangs(0)]) as server:
         process = subprocess.Popen(
             ["/bin/sh", "-c", 'trap "" HUP INT; exec "$@"', "sh", *command(*RUN)],
             cwd=workspace,
@@ -168,8 +168,7 @@ def test_a_reader_that_leaves_puts_the_job_down(output: str, workspace: Path):
     (workspace / "note.txt").write_text("a note\n")
     with ModelServer("steps:12", delay_s=0.05) as server:  # time for the reader to leave
         pipeline = subprocess.run(
-            ["/bin/bash", "-c", '"$@" | head -n 1; exit "${PIPESTATUS[0]}"', "bash"]
-            + command(*RUN, "--output", output),
+            bash('"$@" | head -n 1', *RUN, "--output", output),
             cwd=workspace,
             env=environment(keys(server)),
             capture_output=True,
@@ -211,7 +210,7 @@ def test_a_full_stdout_puts_the_job_down(workspace: Path):
 def test_show_and_help_take_a_reader_that_leaves(workspace: Path):
     for args in (("show", "worker"), ("run", "--help")):
         done = subprocess.run(
-            ["/bin/bash", "-c", '"$@" | true; exit "${PIPESTATUS[0]}"', "bash", *command(*args)],
+            bash('"$@" | true', *args),
             cwd=workspace,
             env=environment(),
             capture_output=True,
@@ -220,4 +219,3 @@ def test_show_and_help_take_a_reader_that_leaves(workspace: Path):
         )
         assert done.returncode in (0, 1)
         assert done.stderr == b""
-    assert sys.executable
