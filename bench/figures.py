@@ -23,7 +23,7 @@ class Spread:
         return cls(statistics.median(values), min(values), max(values))
 
     def __str__(self) -> str:
-        if self.low == self.high:
+        if short(self.low) == short(self.high):
             return short(self.median)
         return f"{short(self.median)} [{short(self.low)}-{short(self.high)}]"
 
