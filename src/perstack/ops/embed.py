@@ -42,6 +42,11 @@ JsonEvent = dict[str, Any]
 """One event as the documented stream has it."""
 
 
+def _json(event: WireEvent) -> JsonEvent:
+    """As a reader of the stream would have it, lists and all."""
+    return msgspec.json.decode(msgspec.json.encode(event))
+
+
 class Running:
     """A job at work. Iterate it for its events; it ends when the job does."""
 
@@ -89,7 +94,7 @@ class Running:
     def hear(self, told: Sequence[WireEvent]) -> None:
         """What happened, for whoever iterates. The buffer is unbounded: the job never waits for its reader."""
         for event in told:
-            self._in.send_nowait(msgspec.to_builtins(event))
+            self._in.send_nowait(_json(event))
 
     def end(self, job: Job | None, failure: BaseException | None = None) -> None:
         """The job has ended, or failed with an error."""
@@ -150,9 +155,7 @@ async def run(expert: str, query: str = "", **options: Unpack[Options]) -> Job:
     try:
         return await carry_out(prepared, inbox, _ears(options))
     except BaseExceptionGroup as group:
-        raise sole(
-            group
-        ) from None  # ours are the only tasks; what one of them raised needs no group around it
+        raise sole(group) from None  # all tasks are ours: one error needs no group around it
     finally:
         inbox.close()
 
@@ -164,7 +167,7 @@ def _ears(options: Options) -> Ears:
 
     def hear(told: Sequence[WireEvent]) -> None:
         for event in told:
-            listener(msgspec.to_builtins(event))
+            listener(_json(event))
 
     return telling(hear, full=options.get("full_events", False))
 
