@@ -56,12 +56,15 @@ def _as_text(told: Comparison) -> str:
     facts = [heads, *_facts(a, b)]
     calls_a, calls_b = calls_by_tool(a), calls_by_tool(b)
     calls = [
-        (one_line(tool), f"{calls_a[tool]}", f"{calls_b[tool]}")
-        for tool in sorted(calls_a | calls_b)
+        ("Tool calls:", "A", "B"),
+        *(
+            (f"  {one_line(tool)}", f"{calls_a[tool]}", f"{calls_b[tool]}")
+            for tool in sorted(calls_a | calls_b)
+        ),
     ]
     return blocks(
         table(facts),
-        ["Tool calls:", *(f"  {line}" for line in table(calls))] if calls else [],
+        table(calls, right={1, 2}) if len(calls) > 1 else [],
         list(_files(a, b)),
         list(_parting(told)),
     )
