@@ -54,7 +54,7 @@ class _Account:
         self._encoding = out.encoding or "utf-8"
         self._on_lost = on_lost
         self._lost = False
-        self._terminal = out.isatty()
+        self._terminal = out.isatty() and os.environ.get("TERM") != "dumb"
         self._colour = self._terminal and not os.environ.get("NO_COLOR")
         self._timeline = Timeline()
         self._heard = 0
