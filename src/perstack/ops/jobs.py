@@ -1,6 +1,6 @@
 """The jobs that are kept: which there are, what happened in one, and whether its log is whole.
 
-Everything here reads; nothing is written, no model is asked and no tool is used. What is told of a job is told by
+Everything here reads: no log is changed, no model is asked and no tool is used. What is told of a job is told by
 the dialect from its log, so it is what `perstack run` said while the job ran.
 """
 
@@ -80,6 +80,24 @@ def history_root(workspace: Path | None, env: Mapping[str, str], cwd: Path) -> P
     return cwd / named if named else cwd / "perstack"
 
 
+def history_place(
+    store: str | None, workspace: Path | None, env: Mapping[str, str], cwd: Path
+) -> Place:
+    """The same, if it may be elsewhere. store: a directory or URL that was named, which counts most.
+
+    A URL in the environment counts more than the workspace, which stays where the Experts work.
+    """
+    named = store or env.get(STORAGE_URL_VARIABLE)
+    if not named:
+        return history_root(workspace, env, cwd)
+    return named if "://" in named else cwd / Path(named).expanduser()
+
+
+def store_at(place: Place, env: Mapping[str, str] | None = None) -> Store:
+    """The logs at `place`. env: with the credentials for it. Raises UserError."""
+    return store_named(str(place), env or {}, Path())
+
+
 JobSummary = Summary
 """One job in a list."""
 
@@ -105,24 +123,6 @@ class Which(msgspec.Struct, frozen=True, kw_only=True):
             and job.updated_at >= self.since
             and (not self.statuses or job.status in self.statuses)
         )
-
-
-def history_place(
-    store: str | None, workspace: Path | None, env: Mapping[str, str], cwd: Path
-) -> Place:
-    """The same, if it may be elsewhere. store: a directory or URL that was named, which counts most.
-
-    A URL in the environment counts more than the workspace, which stays where the Experts work.
-    """
-    named = store or env.get(STORAGE_URL_VARIABLE)
-    if not named:
-        return history_root(workspace, env, cwd)
-    return named if "://" in named else cwd / Path(named).expanduser()
-
-
-def store_at(place: Place, env: Mapping[str, str] | None = None) -> Store:
-    """The logs at `place`. env: with the credentials for it. Raises UserError."""
-    return store_named(str(place), env or {}, Path())
 
 
 async def jobs_of(store: Store, which: Which) -> tuple[Summary, ...]:

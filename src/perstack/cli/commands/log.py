@@ -148,8 +148,7 @@ def log(
 ) -> None:
     """View execution history: the latest job, another one, or a list of them all (--jobs).
 
-    Filters are combined: an event is shown if it meets all of them. Times are UTC. Nothing is written, and neither
-    a model nor the network is asked.
+    Filters are combined: an event is shown if it meets all of them. Times are UTC. No model is asked.
     """
     selection = Selection(
         steps=parse_steps(step) if step is not None else None,
