@@ -13,7 +13,7 @@ from perstack.store import FileStore, Store
 from perstack.testing import MemoryStore
 
 from .facts import asked_a_person, ended, spoken, started, step, texts, written
-from .storage import Storage
+from .storage import Storage, store_in
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
             return MemoryStore()
         case _:
             storage: Storage = request.getfixturevalue("storage")
-            return storage.store()
+            return store_in(storage.place())
 
 
 async def test_what_was_appended_is_read_back_in_order_with_its_place_and_time(store: Store):
@@ -41,11 +41,13 @@ async def test_what_was_appended_is_read_back_in_order_with_its_place_and_time(s
     assert all(time == round(time, 3) > 1_600_000_000 for time in times)
 
 
-async def test_a_place_and_time_said_by_the_appender_do_not_count(store: Store):
+async def test_a_place_said_by_the_appender_does_not_count_and_a_time_does(store: Store):
     async with store.open("a") as (log, _):
         first = await log.append(UserSpoke(text="hi", seq=77, at=5.0))
-    assert first.seq == 1
-    assert first.at > 1_600_000_000
+        second = await log.append(UserSpoke(text="hi"))
+    assert (first.seq, first.at) == (1, 5.0)
+    assert second.at > 1_600_000_000
+    assert await store.read("a") == (first, second)
 
 
 async def test_an_unknown_job_has_no_events(store: Store):

@@ -367,15 +367,16 @@ class ObjectLog:
 
     async def close(self) -> None:
         """Stores what waits and lets go of the log. Raises StoreError if something could not be stored."""
+        was_shut, shut = self._shut, f"{self._path} is not open for writing."
         try:
-            if not self._shut:
+            if not was_shut:
                 await self._store(self._end.seq)
         finally:
-            self._shut = self._shut or f"{self._path} is not open for writing."
-            async with self._renewing:
-                head = self._told()
-                with suppress(StoreError):  # then the lease runs out
-                    await _asked(lambda: self._lease.release(head))
+            self._shut = was_shut or shut
+        async with self._renewing:
+            head = self._told()
+            with suppress(StoreError):  # then the lease runs out
+                await _asked(lambda: self._lease.release(head))
 
 
 def load_summary(bucket: Bucket, job: str) -> Summary | None:

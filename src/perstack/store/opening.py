@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from perstack.errors import UserError
@@ -16,6 +17,9 @@ from perstack.errors import UserError
 from .files import FileStore
 from .objects import ObjectStore
 from .store import Store
+
+if TYPE_CHECKING:
+    from .bucket import Bucket
 
 FORM = "s3://bucket/prefix?endpoint=https://...&region=..."
 
@@ -35,10 +39,11 @@ def store_at(place: str, env: Mapping[str, str], cwd: Path) -> Store:
         return FileStore(cwd / Path(place).expanduser())
     if not place.startswith("s3://"):
         raise UserError(f"{_named(place)}: history is kept in a directory or at {FORM}.")
-    return _objects_at(place, env)
+    return ObjectStore(bucket_at(place, env))
 
 
-def _objects_at(url: str, env: Mapping[str, str]) -> ObjectStore:
+def bucket_at(url: str, env: Mapping[str, str]) -> Bucket:
+    """The place in a bucket that an s3:// URL names. env: as above. Raises UserError."""
     parts = urlsplit(url)
     if "@" in parts.netloc:
         raise UserError(
@@ -65,10 +70,7 @@ def _objects_at(url: str, env: Mapping[str, str]) -> ObjectStore:
     prefix = unquote(parts.path).strip("/")
     name = f"s3://{parts.netloc}/{prefix}".rstrip("/")
     settings = {ours: env[theirs] for theirs, ours in _CREDENTIALS.items() if env.get(theirs)}
-    bucket = open_s3(
-        parts.netloc, prefix, name, settings=settings, endpoint=endpoint, region=region
-    )
-    return ObjectStore(bucket)
+    return open_s3(parts.netloc, prefix, name, settings=settings, endpoint=endpoint, region=region)
 
 
 def _named(url: str) -> str:
