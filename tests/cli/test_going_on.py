@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from perstack.cli.exits import LIMIT
@@ -258,3 +259,21 @@ def test_a_job_that_ended_before_it_had_begun_wants_its_query_again(here: Here, 
         ran = here("run", "worker", "Go", "--continue-job", "job", env=env)
     assert ran.code == 0
     assert server.requests[-1].query == "Go"
+
+
+@proves("run.says-how-to-go-on")
+def test_the_command_that_is_offered_works_as_it_stands(
+    here: Here, workspace: Path, tmp_path: Path
+):
+    """With the options that brought the job about: from where it was given, it finds everything again."""
+    (elsewhere := tmp_path / "else where").mkdir()
+    (elsewhere / "note.txt").write_text("a note\n")
+    (tmp_path / "my experts.toml").write_text(expert("o-worker"))
+    with ModelServer("steps:4") as server:
+        options = ("--config", "my experts.toml", "--workspace", "else where", "--max-steps", "2")
+        parked = here("run", "o-worker", "Go", *options, cwd=tmp_path, env=keys(server))
+        assert parked.code == 6
+        line = parked.err.split("Go on with: ")[1].replace("<more>", "20")
+        assert "--workspace 'else where'" in line
+        done = here(*shlex.split(line)[1:], cwd=tmp_path, env=keys(server))
+    assert (done.code, done.job) == (0, parked.job)

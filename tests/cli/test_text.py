@@ -13,6 +13,7 @@ import subprocess
 import termios
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from .program import LONG_S, asking, command, environment, keys, perstack
 
 TEXT = ("--output", "text")
 DEMO = ("run", "fitness-assistant", "--demo", *TEXT)
-SAYS_HI = (
+SAYS_HI: tuple[str, dict[str, Any]] = (
     "exec",
     {
         "command": "sh",

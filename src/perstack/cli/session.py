@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from shlex import quote
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 
 from perstack.dialect import WireEvent
 from perstack.engine import Ears, Inbox
+from perstack.errors import UserError
 from perstack.job import Job, Notice, Stopped, ToolsDiffer
 from perstack.ops.run import Order, Prepared, carry_out, prepare
 from perstack.ops.telling import telling
@@ -26,6 +28,8 @@ from .plain import plain
 
 async def run_order(order: Order, *, as_text: bool, full: bool, verbose: bool) -> Job:
     """Carry out `order`, tell it on stdout, and put it down in good order on a signal or when nobody reads."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # closed before we began
+        raise UserError("stdout is closed; send it to /dev/null if nobody is to read it.")
     prepared = await prepare(order)
     for warning in prepared.warnings:
         click.echo(f"warning: {plain(warning)}", err=True)
@@ -113,6 +117,14 @@ def _flag(limit: str) -> str:
     """The option that raises a limit: "maxSteps 100" → "--max-steps"."""
     name = limit.split()[0].removeprefix("max")
     return f"--max-{name.lower()}"
+
+
+def again(
+    config: str | None, workspace: Path | None, store: str | None, cassette: Path | None
+) -> str:
+    """The options that the same job needs again when it goes on."""
+    given = {"--config": config, "--workspace": workspace, "--store": store, "--cassette": cassette}
+    return "".join(f" {name} {quote(str(value))}" for name, value in given.items() if value)
 
 
 def how_to_go_on(job: Job, options: str) -> Iterator[str]:

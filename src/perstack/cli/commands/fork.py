@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from shlex import quote
 
 import anyio
 import click
@@ -20,7 +19,7 @@ from perstack.store import store_at
 from ..exits import exit_of
 from ..options import run_settings
 from ..places import store_option
-from ..session import how_to_go_on, run_order
+from ..session import again, how_to_go_on, run_order
 
 
 @click.command()
@@ -104,7 +103,7 @@ def fork(
         return await tell(forked)
 
     job = anyio.run(go)
-    for line in how_to_go_on(job, f" --store {quote(store)}" if store else ""):
+    for line in how_to_go_on(job, again(config, workspace, store, cassette)):
         click.echo(line, err=True)
     return exit_of(job)
 

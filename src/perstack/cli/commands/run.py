@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
 from pathlib import Path
-from shlex import quote
 
 import anyio
 import click
@@ -20,7 +18,7 @@ from perstack.store import store_at
 from ..exits import exit_of
 from ..options import run_settings
 from ..places import store_option
-from ..session import how_to_go_on, run_order
+from ..session import again, how_to_go_on, run_order
 
 RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
 
@@ -109,8 +107,6 @@ def run(
     date, under --frozen; 6 stopped at a limit; 130 and 143 interrupted. After 6, 130 and 143 the job can be taken
     up again with --continue-job.
     """
-    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # it is, if it was closed before we began
-        raise click.UsageError("stdout is closed; send it to /dev/null if nobody is to read it")
     if resume_from is not None and continue_job is None:
         raise click.UsageError("--resume-from requires --continue-job")
     if continue_latest and continue_job is not None:
@@ -155,21 +151,8 @@ def run(
     job = anyio.run(
         partial(run_order, order, as_text=output == "text", full=full_events, verbose=verbose)
     )
-    for line in how_to_go_on(job, _options_again(config, workspace, store, cassette, demo, order)):
+    if demo:
+        workspace, cassette = order.workspace, order.cassette
+    for line in how_to_go_on(job, again(config, workspace, store, cassette)):
         click.echo(line, err=True)
     return exit_of(job)
-
-
-def _options_again(
-    config: str | None,
-    workspace: Path | None,
-    store: str | None,
-    cassette: Path | None,
-    demo: bool,
-    order: Order,
-) -> str:
-    """The options that the same job needs again when it goes on."""
-    again = {"--config": config, "--workspace": workspace, "--store": store, "--cassette": cassette}
-    if demo:
-        again |= {"--workspace": order.workspace, "--cassette": order.cassette}
-    return "".join(f" {name} {quote(str(value))}" for name, value in again.items() if value)
