@@ -32,6 +32,7 @@ from perstack.skills import (
     Toolbox,
     base_tools,
     is_bundled,
+    loopback_allowed,
     open_base,
     toolbox_of,
 )
@@ -189,7 +190,13 @@ class Equipment:
 
         if isinstance(skill, StdioSkill):
             return open_stdio_skill(name, skill, self._env, self._workspace, hear=self._notify)
-        return open_remote_skill(name, skill, self._env, hear=self._notify)
+        return open_remote_skill(
+            name,
+            skill,
+            self._env,
+            hear=self._notify,
+            allow_loopback=loopback_allowed(self._env),
+        )
 
     @asynccontextmanager
     async def _base(self, skill: StdioSkill) -> AsyncGenerator[Skill]:

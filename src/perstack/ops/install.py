@@ -65,7 +65,7 @@ def resolve_all(
     an error, else it is only a warning, since it will be made anew. Raises DefinitionError with the faults of all
     Experts, UserError, UnknownExpert, LockError.
     """
-    loaded = need_project(config, cwd)
+    loaded = need_project(config, cwd, env)
     if faults := loaded.parsed.faults:
         raise DefinitionError(loaded.parsed.source, faults)
     settings = settle(loaded.project, Flags(env_paths=env_paths))

@@ -25,7 +25,7 @@ from perstack.dialect import (
     take_up,
     tell,
 )
-from perstack.errors import CorruptLog, UserError
+from perstack.errors import CorruptLog, UnknownExpert, UserError
 from perstack.job import (
     Acting,
     Done,
@@ -345,7 +345,10 @@ def moments(
         told: Sequence[WireEvent] = ()
         if voice is not None:
             full = voice.full or event.seq == full_at
-            state, told = speak(replace(state, full=full), before, event, job)
+            try:
+                state, told = speak(replace(state, full=full), before, event, job)
+            except UnknownExpert as error:
+                raise CorruptLog(path, event.seq, f"it cannot be told: {error}") from error
         moment = Moment(before, event, job, state, told)
         yield moment
         if event.seq in returns:

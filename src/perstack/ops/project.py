@@ -26,6 +26,7 @@ from perstack.definition import (
     parse_project,
 )
 from perstack.errors import UserError
+from perstack.skills import loopback_allowed
 
 T = TypeVar("T")
 
@@ -59,9 +60,12 @@ class LoadedProject(msgspec.Struct, frozen=True, kw_only=True):
         return self.parsed.expert(key)
 
 
-def load_project(config: str | None, cwd: Path) -> LoadedProject | None:
+def load_project(
+    config: str | None, cwd: Path, env: Mapping[str, str] | None = None
+) -> LoadedProject | None:
     """The project of `config` if given, else the nearest one from `cwd` upwards; None if there is none.
 
+    env: the process environment; it may allow remote skills to be on this machine.
     Raises UserError if the file cannot be read, DefinitionError if it cannot be used.
     """
     path = _find(cwd) if config is None else _configured(config, cwd)
@@ -76,12 +80,16 @@ def load_project(config: str | None, cwd: Path) -> LoadedProject | None:
         raise UserError(
             f"{shown} is not UTF-8 text (byte {error.start}). Save it as UTF-8."
         ) from error
-    return LoadedProject(path=path, parsed=parse_project(text, shown))
+    return LoadedProject(
+        path=path, parsed=parse_project(text, shown, allow_loopback=loopback_allowed(env or {}))
+    )
 
 
-def need_project(config: str | None, cwd: Path) -> LoadedProject:
+def need_project(
+    config: str | None, cwd: Path, env: Mapping[str, str] | None = None
+) -> LoadedProject:
     """As `load_project`; having none is a UserError."""
-    loaded = load_project(config, cwd)
+    loaded = load_project(config, cwd, env)
     if loaded is None:
         raise UserError(
             f"{FILE_NAME} not found. Create one in this directory or a parent of it, "

@@ -138,7 +138,7 @@ def store_of(order: Order) -> Store:
 
 async def prepare(order: Order) -> Prepared:
     """Settle what `order` means. Raises UserError and its kin; nothing has been written then."""
-    loaded = load_project(order.config, order.cwd)
+    loaded = load_project(order.config, order.cwd, order.env)
     settings = settle(loaded.project if loaded else None, order.flags)
     _check_runtime(settings)
     env = load_env(settings.env_paths, order.env, order.cwd, required=settings.env_required)

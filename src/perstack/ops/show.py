@@ -49,7 +49,7 @@ def show(order: Order, at: float) -> Shown:
 
     Raises UnknownExpert, DefinitionError, UserError.
     """
-    loaded = load_project(order.config, order.cwd)
+    loaded = load_project(order.config, order.cwd, order.env)
     settings = settle(loaded.project if loaded else None, order.flags)
     lock = lock_to_run(order.expert, loaded, frozen=order.frozen).lock
     key = lock.key_of(order.expert)

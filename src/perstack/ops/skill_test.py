@@ -100,7 +100,7 @@ async def try_skills(wish: Wish, env: Mapping[str, str], cwd: Path) -> Trial:
     Raises UserError for a skill or a tool that is not there and for arguments that do not fit, UnknownExpert,
     DefinitionError.
     """
-    loaded = load_project(wish.config, cwd)
+    loaded = load_project(wish.config, cwd, env)
     settings = settle(loaded.project if loaded else None, Flags(env_paths=wish.env_paths))
     variables = load_env(settings.env_paths, env, cwd, required=settings.env_required)
     lock = lock_of([wish.expert], loaded)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import faults_in
 from .base import base_tools, is_bundled, open_base
+from .remote import loopback_allowed
 from .skill import Outcome, Skill, Tool
 from .toolbox import Entry, Toolbox, toolbox_of
 
@@ -21,6 +22,7 @@ __all__ = [
     "base_tools",
     "faults_in",
     "is_bundled",
+    "loopback_allowed",
     "open_base",
     "open_remote_skill",
     "open_stdio_skill",
