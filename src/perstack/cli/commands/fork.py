@@ -12,9 +12,9 @@ import click
 from perstack.job import Job
 from perstack.ops.fork import Change, parse_place, read_instruction
 from perstack.ops.fork import fork as fork_job
+from perstack.ops.jobs import store_at
 from perstack.ops.project import Flags
 from perstack.ops.run import Order, store_of
-from perstack.store import store_at
 
 from ..exits import exit_of
 from ..options import run_settings
@@ -88,7 +88,7 @@ def fork(
         flags=flags,
         job=job_id,
         cassette=cassette,
-        store=store_at(store, os.environ, Path()) if store else None,
+        store=store_at(store, os.environ) if store else None,
         proxy=os.environ.get("PERSTACK_PROXY_URL") or None,
     )
     change = Change(

@@ -11,9 +11,9 @@ import click
 from msgspec.structs import replace
 
 from perstack.definition import RuntimeName
+from perstack.ops.jobs import store_at
 from perstack.ops.project import Flags
 from perstack.ops.run import GoOn, Order, as_demo
-from perstack.store import store_at
 
 from ..exits import exit_of
 from ..options import run_settings
@@ -137,7 +137,7 @@ def run(
         go_on=GoOn(job=continue_job, checkpoint=resume_from, answer=answer) if goes_on else None,
         cassette=cassette,
         record=record,
-        store=store_at(store, os.environ, Path()) if store else None,
+        store=store_at(store, os.environ) if store else None,
         proxy=os.environ.get("PERSTACK_PROXY_URL") or None,
         frozen=frozen,
     )
