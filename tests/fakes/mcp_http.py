@@ -1,4 +1,4 @@
-"""MCP servers over HTTP, on a free port of this machine. Run one: `python mcp_http.py KIND [PORT]`; it prints its port.
+"""MCP servers over HTTP on this machine. Run one: `python mcp_http.py KIND [PORT]`; it prints its port.
 
 | Kind | What it is |
 | --- | --- |
@@ -11,6 +11,8 @@
 | flood | answers every request with more JSON than anybody wants |
 """
 
+# ruff: noqa: T201  # a program, not a part of the package
+
 from __future__ import annotations
 
 import asyncio  # noqa: TID251  # the server is nobody's test subject
@@ -18,7 +20,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import uvicorn
@@ -40,7 +42,7 @@ SESSIONS: set[str] = set()
 
 
 def sdk_server() -> MCPServer:
-    server = MCPServer("http-fake", version="1.2.3")
+    server = MCPServer("http-fake", version="1.2.3", log_level="ERROR")
 
     def echo(words: str) -> str:
         """Says it again."""
@@ -94,7 +96,7 @@ def streamable() -> App:
             case _ if session in FORGOTTEN:
                 await Response("no such session", status_code=404)(scope, receive, send)
             case _:
-                SESSIONS.add(session)
+                SESSIONS.update({session} - {""})
                 SEEN.append({"method": scope["method"], "headers": headers})
                 await app(scope, receive, send)
 
@@ -116,8 +118,11 @@ async def modern(request: Request) -> Response:
     match message["method"]:
         case "server/discover":
             info = {"io.modelcontextprotocol/serverInfo": {"name": "modern", "version": "1"}}
-            capabilities = {"tools": {}}
-            known = {"supportedVersions": ["2026-07-28"], "capabilities": capabilities}
+            capabilities: dict[str, Any] = {"tools": {}}
+            known: dict[str, Any] = {
+                "supportedVersions": ["2026-07-28"],
+                "capabilities": capabilities,
+            }
             return JSONResponse({**head, "result": {**done, **known, "_meta": info}})
         case "tools/list":
             tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
@@ -145,7 +150,7 @@ async def moved(_: Request) -> Response:
 
 
 async def flood(_: Request) -> Response:
-    async def noise() -> Any:
+    async def noise() -> AsyncIterator[bytes]:
         while True:
             yield b" " * 1_000_000
 

@@ -16,10 +16,12 @@ It speaks JSON-RPC by hand, so that it can also speak it wrongly. Habits hold fo
 | daemon | starts a child in a session of its own, which ignores SIGTERM and keeps the pipes open |
 | stuffed | stops reading its input once its tools were listed |
 | silent | closes its output once its tools were listed, and lives on |
-| once | dies at the second start (a file named by MARK says it was the second) |
+| once | dies at the second start (a file named by PERSTACK_TEST_MARK says it was the second) |
 
 and these are its tools: see `TOOLS`.
 """
+
+# ruff: noqa: T201  # a program, not a part of the package
 
 from __future__ import annotations
 
@@ -227,7 +229,7 @@ def heard(message: dict[str, Any]) -> None:
         case {"method": "notifications/cancelled", "params": {"requestId": request}}:
             CANCELLED.append(request)
         case {"method": method, "id": request}:
-            params = message.get("params") or {}
+            params: dict[str, Any] = message.get("params") or {}
             threading.Thread(target=answer, args=(request, method, params), daemon=True).start()
         case {"id": request}:
             with ANSWERED:
@@ -253,7 +255,7 @@ def main() -> None:
     if "chatty" in HABITS:
         threading.Thread(target=shout, daemon=True).start()
     if "once" in HABITS:
-        mark = Path(os.environ["MARK"])
+        mark = Path(os.environ["PERSTACK_TEST_MARK"])
         if mark.exists():
             print("Not a second time", file=sys.stderr, flush=True)
             sys.exit(4)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskStatus
 
 from perstack.errors import SkillUnavailable, sole
@@ -25,7 +26,12 @@ from .skill import Outcome, Tool
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+CLOSE_S = 2.0
+"""What a server elsewhere gets to take note that we go."""
+
 FAULTS_TOLD = 20
+
+_CLOSED = "it was closed"
 
 Hear = Callable[[Notice], None]
 """Is told what happens with a skill. Must not wait."""
@@ -89,6 +95,8 @@ async def opened(keeper: Keeper) -> AsyncGenerator[Keeper]:
             try:
                 yield keeper
             finally:
+                with anyio.move_on_after(CLOSE_S, shield=True):
+                    await keeper.close()
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         cause = sole(cast("BaseException", group))
@@ -119,8 +127,10 @@ class Keeper:
         self._tail = tail
         self._tools: tuple[Tool, ...] | None = None
         self._life: Life | None = None
-        self._failure = SkillUnavailable(name, "it was closed")  # why there is no life
+        self._failure = SkillUnavailable(name, _CLOSED)  # why there is no life
+        self._closing = False
         self._over = False  # there will not be another
+        self._done = anyio.Event()
         self._turn = anyio.Event()  # set, and replaced, when an attempt to connect has ended
         self._wanted = anyio.Event()
 
@@ -129,6 +139,7 @@ class Keeper:
         return self._tools or ()
 
     async def use(self, tool: str, args: dict[str, Json]) -> Outcome:
+        await anyio.lowlevel.checkpoint()  # what fails at once must not keep others from running
         return await (await self._alive()).call(tool, args)
 
     async def _alive(self) -> Life:
@@ -153,7 +164,7 @@ class Keeper:
                 lived = await self._live(task_status.started if first else lambda: None)
                 if first and not lived:
                     raise self._failure
-                if again == 0:
+                if again == 0 or self._closing:
                     return
                 again = None if again is None else again - 1
                 if lived:
@@ -168,6 +179,14 @@ class Keeper:
         finally:
             self._over = True
             self._turned()
+            self._done.set()
+
+    async def close(self) -> None:
+        """Take leave of the server, if there is a connection. What else goes on is for the caller to cancel."""
+        self._closing = True
+        if self._life is not None:
+            self._life.news.set()
+            await self._done.wait()
 
     def _turned(self) -> None:
         self._turn.set()
@@ -188,16 +207,17 @@ class Keeper:
                     lived, self._life = True, life
                     connected()
                     self._turned()
-                    await self._attend(life)
-                    self._life = None  # closing takes a while, and a call now would be lost
-                    reason = await life.ending()
+                    try:
+                        await self._attend(life)
+                    finally:
+                        self._life = None  # closing takes a while, and a call now would be lost
+                    reason = _CLOSED if self._closing else await life.ending()
         except (SkillUnavailable, ExceptionGroup) as error:
             cause = sole(cast("BaseException", error))
             if not isinstance(cause, SkillUnavailable):
                 raise
             reason, cause = reason or cause.reason, cause.__cause__
         finally:
-            self._life = None
             if lived:
                 self._hear(SkillDisconnected(skill=self._name))
         if clock.cancelled_caught:
@@ -220,10 +240,10 @@ class Keeper:
         """Keep the tools as the server has them, until the connection ends."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(life.listen)
-            while not life.ended:
+            while not life.ended and not self._closing:
                 await life.news.wait()
                 life.news = anyio.Event()
-                if life.stale and not life.ended:
+                if life.stale and not life.ended and not self._closing:
                     life.stale = False
                     await self._refresh(life)
             tasks.cancel_scope.cancel()

@@ -144,8 +144,8 @@ class Process:
             if at >= 0:
                 line = bytes(self._rest[:at])
                 del self._rest[: at + 1]
-                if oversized:
-                    return OversizedLine(line)
+                if oversized or at > LINE_MAX:
+                    return OversizedLine(line[:_HEAD] + line[-_HEAD:])
                 if line.strip():
                     return line
                 searched = 0

@@ -61,7 +61,7 @@ class _alone:
 
     def __init__(self, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self._lock = open(home / "lock", "w", encoding="utf-8")  # noqa: SIM115
+        self._lock = open(home / "lock", "w", encoding="utf-8")
 
     def __enter__(self) -> None:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -81,3 +81,15 @@ def _run(command: Sequence[str], *, may_fail: bool = False) -> None:
         pytest.skip(f"{' '.join(command)} failed, is the registry reachable? {error.stderr[-500:]}")
     except subprocess.TimeoutExpired:
         pytest.skip(f"{' '.join(command)} took too long, is the registry reachable?")
+
+
+@pytest.fixture(scope="session")
+def conformance_suite() -> Path:
+    """The program of the official conformance suite, in the last version that runs on Node 20."""
+    home = CACHE / "conformance"
+    program = home / "node_modules" / ".bin" / "conformance"
+    with _alone(home):
+        if not program.exists():
+            package = "@modelcontextprotocol/conformance@0.1.13"
+            _run(["npm", "install", "--no-save", "--silent", "--prefix", str(home), package])
+    return program

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -133,7 +134,7 @@ async def test_what_goes_wrong_in_the_block_comes_out_as_it_is(world: World):
 async def test_a_cancelled_block_leaves_nothing(world: World):
     with anyio.CancelScope() as scope:
         async with world.nasty("daemon") as skill, anyio.create_task_group() as tasks:
-            tasks.start_soon(skill.use, "hang", {})
+            tasks.start_soon(skill.use, "hang", {"no": "arguments"})
             scope.cancel()
     assert scope.cancelled_caught
     assert world.processes() == []
@@ -184,9 +185,7 @@ async def test_a_server_sees_little_of_our_environment(world: World):
 async def test_a_sandbox_puts_its_launcher_in_front(world: World):
     marks: list[str] = []
 
-    def wrap(argv: object, env: object) -> list[str]:
-        assert isinstance(argv, tuple)
-        assert isinstance(env, dict)
+    def wrap(argv: Sequence[str], env: Mapping[str, str]) -> Sequence[str]:
         marks.append(env[MARK])
         return ["env", "WALLED=yes", *argv]
 
@@ -213,13 +212,15 @@ anyio.run(main)
 """
 
 
+def _started(argv: list[str], cwd: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, cwd=cwd, stdout=subprocess.PIPE)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_when_the_runtime_is_killed_its_servers_end(world: World, number: signal.Signals):
     argv = [sys.executable, "-c", RUNTIME, MARK, world.mark]
     server = ["sh", "-c", f"{sys.executable} {NASTY} deaf daemon; true"]
-    with subprocess.Popen(
-        [*argv, *server], cwd=world.workspace, stdout=subprocess.PIPE
-    ) as runtime:
+    with _started([*argv, *server], world.workspace) as runtime:
         assert runtime.stdout is not None
         assert runtime.stdout.readline() == b"ready\n"
         assert len(processes_with(world.mark)) == 4  # guard, shell, server, daemon

@@ -31,9 +31,7 @@ class World:
         self.env = {**os.environ, MARK: mark}
         self.notices: list[Notice] = []
 
-    def open(
-        self, command: str, *args: str, **options: Any
-    ) -> AbstractAsyncContextManager[Skill]:
+    def open(self, command: str, *args: str, **options: Any) -> AbstractAsyncContextManager[Skill]:
         """A skill of any program."""
         skill = StdioSkill(command=command, args=args, required_env=(MARK,))
         return open_stdio_skill(
