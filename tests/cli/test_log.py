@@ -619,6 +619,24 @@ def test_the_storage_path_and_the_workspace_say_where_to_look(
     assert here("log", "--workspace", ".", cwd=elsewhere, env=env).out == "No data found\n"
 
 
+def test_a_job_that_has_not_begun_hides_no_other(here: Here, place: Path):
+    (place / "perstack" / "jobs" / "newest").mkdir()
+    assert read(here("log", "--json", cwd=place))["job"]["id"] == "story"
+    (place / "perstack" / "jobs" / "newest" / "log.jsonl").touch()
+    assert read(here("log", "--json", cwd=place))["job"]["id"] == "story"
+    assert here("log", "--job", "newest", cwd=place) == Ran(0, "No data found\n", "")
+
+
+def test_a_job_that_has_only_begun_is_shown_without_events(here: Here, place: Path):
+    path = log_of(place, "story")
+    path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n")
+    for args in ((), ("--runs",), ("--summary",)):
+        assert "Job: story (running)\n" in here("log", *args, cwd=place).out
+    assert read(here("log", "--json", cwd=place))["events"] == []
+    assert here("replay", "story", cwd=place) == Ran(0, "", "")
+    assert here("replay", "story", "--output", "text", cwd=place) == Ran(0, "", "")
+
+
 def test_reading_changes_nothing(here: Here, place: Path):
     def files() -> dict[str, bytes]:
         return {str(p): p.read_bytes() for p in place.rglob("*") if p.is_file()}

@@ -5,29 +5,42 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import anyio
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from perstack.dialect import checkpoints, encode_wire, tell
 from perstack.errors import CorruptLog, UserError
-from perstack.job import Event, Replied, Rewound, RunFinished, Usage, encode_event
+from perstack.job import (
+    CancelRequested,
+    Event,
+    Replied,
+    Resumed,
+    Rewound,
+    RunFinished,
+    Stopped,
+    Usage,
+    UserSpoke,
+    encode_event,
+)
+from perstack.ops.compare import compare
 from perstack.ops.jobs import (
     History,
-    Verified,
     Which,
     history_root,
     job_ids_of,
     jobs_of,
     load_history,
     need_history,
-    parting_of,
     store_at,
     usual_voice,
-    verify,
 )
+from perstack.ops.replay import Verified, parting_of, verify
 from perstack.store import Summary
 from perstack.testing import MemoryStore, ScriptedModel, calls, fails, says
 
@@ -201,6 +214,71 @@ def test_what_a_rewind_left_behind_is_told_and_marked(tmp_path: Path):
     assert (history.job.done and history.job.done.text) == "Otherwise."
     assert len(list(history.moments(all=True))) == len(events)
     assert len(list(history.moments())) == len(events) - (place.seq - place.to - 1)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Event, ...]:
+    return tell_story(workspace_in(tmp_path_factory.mktemp("story")))
+
+
+STRANGE: tuple[Event, ...] = (
+    *(Rewound(to=seq) for seq in (3, 5, 9, 50)),
+    Resumed(),
+    CancelRequested(),
+    UserSpoke(text="And?"),
+    Stopped(reason="limit", what="maxSteps 1"),
+)
+
+
+def first_wrong(log: list[Event]) -> int:
+    """The event that cannot follow, 0 if there is none."""
+    try:
+        History(log, "log")
+    except CorruptLog as error:
+        return error.seq
+    return 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(random=st.randoms(use_true_random=False))
+def test_a_log_with_events_lost_doubled_or_moved_is_told_or_refused_and_nothing_else(
+    random: Random, story: tuple[Event, ...]
+):
+    log = list(story)
+    for _ in range(random.randint(1, 3)):
+        a, b = random.randrange(len(log)), random.randrange(len(log))
+        match random.randrange(5):
+            case 0 if len(log) > 1:
+                del log[a]
+            case 1:
+                log.insert(b, log[a])
+            case 2:
+                log[a], log[b] = log[b], log[a]
+            case 3:
+                log = log[: a + 1]
+            case _:
+                log.insert(a, random.choice(STRANGE))
+    log = [replace(event, seq=seq) for seq, event in enumerate(log, 1)]
+    wrong = first_wrong(log)
+    if wrong:
+        assert wrong == 1 or not first_wrong(log[: wrong - 1])
+        return
+    history = History(log, "log")
+    assert len(history.told()) == len(history.told(full=True))
+    assert len(history.checkpoints()) == len(history.checkpoints(full=True))
+    assert compare(history, history).alike
+    history.runs()
+
+
+def test_a_job_that_has_only_begun_has_a_history(tmp_path: Path, story: tuple[Event, ...]):
+    history = History(story[:1], "log")
+    assert (history.id, history.told(), history.checkpoints(), history.runs()) == (
+        "story",
+        [],
+        [],
+        (),
+    )
+    assert compare(history, history).alike
 
 
 # Whether a log is whole -----------------------------------------------------------------------------------

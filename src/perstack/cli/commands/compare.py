@@ -16,7 +16,7 @@ from perstack.ops.jobs import Place, history_place, need_history, store_at
 
 from ..exits import DONE, FINDINGS
 from ..places import store_option
-from .log import blocks, one_line, say, table
+from ..text import blocks, one_line, say, table
 
 
 @click.command()

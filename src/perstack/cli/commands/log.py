@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -17,13 +16,12 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from perstack.dialect import Checkpoint, JobRecord, job_record_of
+from perstack.dialect import Checkpoint, job_record_of
 from perstack.errors import CorruptLog, UserError
-from perstack.job import Job, Json, Usage
+from perstack.job import Json
 from perstack.ops.filters import (
     Page,
     Selection,
-    Totals,
     page_of,
     parse_count,
     parse_filter,
@@ -34,24 +32,30 @@ from perstack.ops.filters import (
 from perstack.ops.jobs import (
     STATUSES,
     History,
-    JobSummary,
     Place,
-    RunRow,
-    Told,
     Which,
     history_place,
     job_ids_of,
     jobs_of,
     load_history,
     store_at,
-    usage_json,
 )
 
+from ..history import (
+    about_checkpoint,
+    about_job,
+    experts,
+    job_json,
+    job_table,
+    listing,
+    run_json,
+    summary_lines,
+    tree,
+)
 from ..places import store_option
-from ..plain import plain
+from ..text import as_json_text, blocks, say
 
 TAKE = 100
-RULE = "─" * 50
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,17 +212,6 @@ def _check(asked: Asked, selection: Selection, shape: Shape, *, runs: bool, jobs
         raise UserError("--expert, --since and --status choose among jobs; leave out --job.")
 
 
-def say(text: str) -> None:
-    """Writes to stdout, in UTF-8 wherever we are."""
-    click.echo(text.encode("utf-8", "backslashreplace"), nl=False)
-
-
-def as_json_text(value: Json, *, pretty: bool) -> str:
-    """One JSON text, in one line or indented by two."""
-    line = msgspec.json.encode(value)
-    return (msgspec.json.format(line, indent=2) if pretty else line).decode() + "\n"
-
-
 # The list of jobs -----------------------------------------------------------------------------------------
 
 
@@ -230,59 +223,18 @@ async def _list_of_jobs(asked: Asked, selection: Selection, shape: Shape) -> str
     page = found[selection.offset : end]
     if shape.as_json:
         listed = {
-            "jobs": [_job_json(job) for job in page],
+            "jobs": [job_json(job) for job in page],
             "storagePath": str(asked.root),
             "totalJobs": len(found),
         }
         return as_json_text(listed, pretty=shape.pretty)
     return blocks(
         [f"Storage: {asked.root}"],
-        _job_table(page, shape.verbose),
+        job_table(page, shape.verbose),
         [f"(showing {len(page)} of {len(found)} jobs)", "Use --take and --offset to see others."]
         if len(page) < len(found)
         else [],
     )
-
-
-def _job_json(job: JobSummary) -> dict[str, Json]:
-    told: dict[str, Json] = {
-        "id": job.job,
-        "status": job.status,
-        "coordinatorExpertKey": job.expert,
-        "query": job.query,
-        "model": job.model,
-        "totalSteps": job.steps,
-        "events": job.events,
-        "usage": usage_json(job.usage),
-        "startedAt": round(job.started_at * 1000),
-        "updatedAt": round(job.updated_at * 1000),
-    }
-    told |= {"writer": job.writer} if job.writer else {}
-    return told | ({"fault": job.fault} if job.fault else {})
-
-
-def _job_table(jobs: Sequence[JobSummary], verbose: bool) -> list[str]:
-    rows = [("JOB", "STATUS", "EXPERT", "STEPS", "TOKENS", "STARTED", "DURATION")]
-    rows += [
-        (
-            job.job,
-            job.status,
-            one_line(job.expert),
-            f"{job.steps}",
-            f"{job.usage.total_tokens}",
-            moment(job.started_at) if job.started_at else "-",
-            duration(job.updated_at - job.started_at) if job.started_at else "-",
-        )
-        for job in jobs
-    ]
-    lines = table(rows, right={3, 4, 6})
-    if not verbose:
-        return lines
-    details = [job.fault or job.query for job in jobs]
-    return [
-        lines[0],
-        *(f"{line}\n  {one_line(text)}" for line, text in zip(lines[1:], details, strict=True)),
-    ]
 
 
 # The runs of a job ----------------------------------------------------------------------------------------
@@ -296,67 +248,16 @@ async def _tree_of_runs(asked: Asked, shape: Shape) -> str | None:
     if shape.as_json:
         told: dict[str, Json] = {
             "job": job_record_of(history.job),
-            "runs": [_run_json(run) for run in runs],
+            "runs": [run_json(run) for run in runs],
         }
         told |= {} if asked.job else {"isLatestJob": True}
         told["storagePath"] = str(asked.root)
         return as_json_text(told, pretty=shape.pretty)
     return blocks(
         *_about(asked, history),
-        ["Runs:", *_tree(runs, history.job, shape.verbose)],
-        ["Experts:", *_experts(runs)],
+        ["Runs:", *tree(runs, history.job, shape.verbose)],
+        ["Experts:", *experts(runs)],
     )
-
-
-def _run_json(run: RunRow) -> dict[str, Json]:
-    told: dict[str, Json] = {
-        "id": run.id,
-        "path": run.path,
-        "expertKey": run.expert,
-        "query": run.query,
-        "status": run.status,
-        "steps": run.steps,
-        "usage": usage_json(run.usage),
-        "startedAt": round(run.started_at * 1000),
-    }
-    told |= {"finishedAt": round(run.finished_at * 1000)} if run.finished_at else {}
-    return told | ({"calledBy": run.by} if run.by else {})
-
-
-def _tree(runs: Sequence[RunRow], job: Job, verbose: bool) -> list[str]:
-    rows = [
-        (
-            "  " * run.path.count("/") + one_line(run.expert),
-            run.status,
-            f"{run.steps} step{'s' if run.steps != 1 else ''}",
-            f"{run.usage.total_tokens} tokens",
-            moment(run.started_at),
-            duration((run.finished_at or job.at) - run.started_at),
-            run.id,
-        )
-        for run in runs
-    ]
-    lines = [f"  {line}" for line in table(rows, right={2, 3, 5})]
-    if not verbose:
-        return lines
-    return [f"{line}\n      {one_line(run.query)}" for line, run in zip(lines, runs, strict=True)]
-
-
-def _experts(runs: Sequence[RunRow]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("", "RUNS", "STEPS", "INPUT", "CACHED", "OUTPUT", "TOKENS")]
-    for expert in dict.fromkeys(run.expert for run in runs):
-        own = [run for run in runs if run.expert == expert]
-        usage = sum((run.usage for run in own), Usage())
-        counts = (
-            len(own),
-            sum(run.steps for run in own),
-            usage.input_tokens,
-            usage.cached_input_tokens,
-            usage.output_tokens,
-            usage.total_tokens,
-        )
-        rows.append((one_line(expert), *map(str, counts)))
-    return [f"  {line}" for line in table(rows, right=set(range(1, 7)))]
 
 
 # The events of a job --------------------------------------------------------------------------------------
@@ -380,9 +281,9 @@ async def _events(asked: Asked, selection: Selection, shape: Shape) -> str | Non
         return as_json_text(_as_json(asked, history, checkpoint, page, shape), pretty=shape.pretty)
     return blocks(
         *_about(asked, history),
-        _about_checkpoint(checkpoint, shape.messages) if checkpoint is not None else [],
-        _summary(totals_of(page.matched)) if shape.summary else [],
-        _listing(page, history.job.lock.key_of(history.job.expert), shape.verbose),
+        about_checkpoint(checkpoint, shape.messages) if checkpoint is not None else [],
+        summary_lines(totals_of(page.matched)) if shape.summary else [],
+        listing(page, history.job.lock.key_of(history.job.expert), shape.verbose),
     )
 
 
@@ -447,197 +348,7 @@ def _is_latest(asked: Asked) -> bool:
 
 
 def _about(asked: Asked, history: History) -> Iterator[list[str]]:
-    job, record = history.job, job_record_of(history.job)
     if _is_latest(asked):
         yield ["(showing latest job)"]
     yield [f"Storage: {asked.root}"]
-    yield [
-        f"Job: {record.id} ({record.status})",
-        f"Expert: {one_line(record.coordinator_expert_key)}",
-        f"Started: {moment(job.started_at)}",
-        f"Steps: {record.total_steps}",
-        *_how_it_stands(job, record),
-    ]
-
-
-def _how_it_stands(job: Job, record: JobRecord) -> Iterator[str]:
-    if record.finished_at is not None:
-        yield f"Finished: {moment(job.at)}"
-    if job.stopped is not None:
-        yield f"Stopped: {job.stopped.reason}, {one_line(job.stopped.what)}"
-    for _, call in job.questions:
-        yield f"Waits for: {one_line(call.tool)} {_json(call.args)}"
-
-
-def _about_checkpoint(point: Checkpoint, messages: bool) -> list[str]:
-    lines = [
-        f"Checkpoint: {point.id}",
-        f"Status: {point.status}",
-        f"Step: {point.step_number}",
-        f"Expert: {one_line(point.expert.key)}",
-    ]
-    if messages:
-        lines += ["", "Messages:"]
-        for message in msgspec.to_builtins(point.messages or ()):
-            said = cut(_gist(message["contents"]), 100)
-            lines.append(f"  [{message['type']}] {said}".rstrip())
-    return lines
-
-
-def _summary(totals: Totals) -> list[str]:
-    lines = [
-        "Summary:",
-        f"  Total Events: {totals.total_events}",
-        f"  Errors: {totals.error_count}",
-        f"  Tool Calls: {totals.tool_call_count}",
-        f"  Delegations: {totals.delegation_count}",
-    ]
-    if totals.step_range is not msgspec.UNSET:
-        lines.append(f"  Step Range: {totals.step_range.min} - {totals.step_range.max}")
-    return lines
-
-
-def _listing(page: Page, root: str, verbose: bool) -> list[str]:
-    if not page.shown:
-        count = len(page.matched)
-        return [f"({count} events available, use --offset to view)"] if count else []
-    lines = ["Events:", RULE]
-    for told in page.shown:
-        expert = told.json["expertKey"]
-        whose = f"  {one_line(expert)}" if expert != root else ""
-        left = "  (rewound)" if told.rewound else ""
-        at = moment(told.json["timestamp"] / 1000)[-8:]
-        lines.append(f"[Step {told.json['stepNumber']}] {told.type:<24} {at}{whose}{left}")
-        lines += [f"  {line}" for line in _details(told, verbose)]
-        lines.append("")
-    lines.append(RULE)
-    if page.paged < len(page.matched):
-        more = len(page.shown) - page.paged
-        context = f" (+{more} context)" if more else ""
-        lines.append(f"(showing {page.paged} of {len(page.matched)} matched events{context})")
-        lines.append("Use --take and --offset to see others, --take 0 to see all.")
-    return lines
-
-
-def _details(told: Told, verbose: bool) -> Iterator[str]:
-    event = told.json
-    failed = {call.id: call for call in told.failed}
-
-    def short(text: str, length: int) -> str:
-        return one_line(text) if verbose else cut(text, length)
-
-    def result(id: str, tool: str, text: str, is_error: bool = False) -> str:
-        mark = "✗" if is_error or failed.pop(id, None) else "✓"
-        return f"{mark} {one_line(tool)}: {short(text, 40)}"
-
-    match told.type:
-        case "startRun":
-            queries = [m for m in event["inputMessages"] if m["type"] == "userMessage"]
-            if queries:
-                yield f'Query: "{short(_text(queries[-1]["contents"]), 60)}"'
-        case "callTools" if verbose:
-            for call in event["toolCalls"]:
-                yield f"[{one_line(call['skillName'])}] {one_line(call['toolName'])}"
-                yield f"  Args: {_json(call['args'])}"
-        case "callTools":
-            yield f"Tools: {', '.join([one_line(call['toolName']) for call in event['toolCalls']])}"
-        case "resolveToolResults":
-            for part in event["toolResults"]:
-                yield result(part["id"], part["toolName"], _text(part["result"]))
-        case "attemptCompletion":
-            part = event["toolResult"]
-            yield result(part["id"], part["toolName"], _text(part["result"]))
-        case "finishAllToolCalls":
-            for part in (part for message in event["newMessages"] for part in message["contents"]):
-                if part["type"] == "toolResultPart":
-                    text, is_error = _text(part["contents"]), part.get("isError", False)
-                    yield result(part["toolCallId"], part["toolName"], text, is_error)
-        case "callDelegate":
-            for call in event["toolCalls"]:
-                yield f"Delegate to: {one_line(call['skillName'])}"
-                yield f'  Query: "{short(str(call["args"].get("query", "")), 60)}"'
-        case "callInteractiveTool":
-            yield f"Asks: {one_line(event['toolCall']['toolName'])} {_json(event['toolCall']['args'])}"
-        case "stopRunByError":
-            yield f"Error: {one_line(event['error']['name'])}"
-            yield f"Message: {one_line(event['error']['message'])}"
-            yield f"Retryable: {'true' if event['error']['isRetryable'] else 'false'}"
-        case "completeRun":
-            yield f"Result: {short(event['text'], 80)}"
-        case "completeStreamingReasoning":
-            yield f"Reasoning: {short(event['text'], 80)}"
-        case "retry":
-            yield f"Reason: {one_line(event['reason'])}"
-        case _:
-            pass
-    for call in failed.values():
-        yield f"✗ {one_line(call.tool)}: {short(call.text, 40)}"
-
-
-def _text(contents: Json) -> str:
-    """The first text among the parts of a message or a result."""
-    return next((part["text"] for part in contents if part["type"] == "textPart"), "")
-
-
-def _gist(contents: Json) -> str:
-    """The first text of a message; of one without, the tools it calls or the first result it brings."""
-    text = _text(contents)
-    calls = [part["toolName"] for part in contents if part["type"] == "toolCallPart"]
-    results = [part for part in contents if part["type"] == "toolResultPart"]
-    if not text and calls:
-        return f"calls {', '.join(calls)}"
-    if not text and results:
-        return f"{results[0]['toolName']}: {_text(results[0]['contents'])}"
-    return text
-
-
-def _json(value: Json) -> str:
-    return one_line(msgspec.json.encode(value).decode())
-
-
-# Text -----------------------------------------------------------------------------------------------------
-
-
-def one_line(text: str) -> str:
-    """`text` in one line, without characters that would move a terminal's cursor or colour it."""
-    return plain(" ".join(text.split()))
-
-
-def cut(text: str, length: int) -> str:
-    """`text` in one line, no longer than so many characters, and "..." if there is more."""
-    # Only the beginning is looked at: a result may be megabytes
-    line = one_line(text[: 4 * length])
-    return line if len(line) <= length and len(text) <= 4 * length else f"{line[:length]}..."
-
-
-def moment(at: float) -> str:
-    """Seconds since 1970 as YYYY-MM-DD HH:MM:SS, UTC."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def duration(seconds: float) -> str:
-    """How long something took: "0.4 s", "3m 04s", "2h 05m"."""
-    if seconds < 60:
-        return f"{max(0.0, seconds):.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m {rest:02d}s"
-    return f"{minutes // 60}h {minutes % 60:02d}m"
-
-
-def table(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
-    """The rows as lines whose columns stand below each other. right: the columns that end together."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines: list[str] = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
-
-
-def blocks(*blocks: Sequence[str]) -> str:
-    """Blocks of lines, an empty line after each."""
-    return "".join("".join(f"{line}\n" for line in block) + "\n" for block in blocks if block)
+    yield about_job(history.job)

@@ -18,18 +18,16 @@ from perstack.errors import UserError
 from perstack.job import Rewound, cut
 from perstack.ops.jobs import (
     History,
-    Parting,
     Place,
     history_place,
     need_history,
-    parting_of,
     store_at,
-    verify,
 )
+from perstack.ops.replay import Parting, parting_of, verify
 
 from ..exits import DONE, INTEGRITY
 from ..places import store_option
-from .log import one_line, say
+from ..text import one_line, say
 
 
 @click.command()
