@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 import pytest
 
+from perstack import errors
 from perstack.cli import exits
 from perstack.cli.main import COMMANDS, LazyGroup, cli
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
-TEXT = PAGE.read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
 
 
 def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -72,3 +73,40 @@ def test_help_says_what_every_option_is_for(command: str):
     for option in EVERY[command].params:
         if isinstance(option, click.Option):
             assert option.help, f"{option.name} of {command} has no help"
+
+
+# Errors ---------------------------------------------------------------------------------------------------
+
+ERRORS = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+SOURCES = "\n".join(
+    path.read_text(encoding="utf-8") for path in sorted((ROOT / "src" / "perstack").rglob("*.py"))
+)
+
+
+def test_every_error_is_described_and_no_other():
+    public = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.PerstackError)
+    }
+    kinds = ERRORS.partition("## Kinds")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", kinds, re.MULTILINE)) == public
+
+
+def messages() -> list[str]:
+    """The texts in the tables of messages; … stands for what differs."""
+    rows = re.findall(
+        r"^\| (`.*?) \|", ERRORS.partition("## Before anything runs")[2], re.MULTILINE
+    )
+    return [text for row in rows for text in re.findall(r"`([^`]+)`", row)]
+
+
+@pytest.mark.parametrize("message", messages())
+def test_a_described_message_is_one_that_is_said(message: str):
+    """Each piece of it stands in a string of the source, its own or that of the library for options."""
+    spoken = re.sub(r'"\s*\n\s*f?"', "", SOURCES)
+    said_by_click = ("No such option", "Invalid value for", "missing required argument 'query'")
+    for piece in re.split("…", message):
+        piece = piece.strip(" .:()")
+        if piece and piece not in said_by_click:
+            assert piece in spoken, piece
