@@ -76,9 +76,9 @@ class Bucket:
         self._keeps_conditions = False
         self.url = url
 
-    def get(self, key: str, *, large: bool = False) -> Object | None:
-        """An object, None if there is none. large: it may take long. Raises StoreError."""
-        objects = self._patient if large else self._objects
+    def get(self, key: str, size_bytes: int | None = 0) -> Object | None:
+        """An object, None if there is none. size_bytes: how large it is, None if unknown. Raises StoreError."""
+        objects = self._for(size_bytes)
         try:
             got = obstore.get(objects, key)
             return Object(bytes(got.bytes()), got.meta["e_tag"] or "")
@@ -101,7 +101,7 @@ class Bucket:
         return self._put(key, data, {"e_tag": tag})
 
     def _put(self, key: str, data: bytes, mode: PutMode) -> str | None:
-        objects = self._patient if len(data) > LARGE_BYTES else self._objects
+        objects = self._for(len(data))
         until = time.monotonic() + OWN_AGAIN_S
         while True:
             try:
@@ -110,7 +110,7 @@ class Bucket:
             except (AlreadyExistsError, PreconditionError) as error:
                 if _code(error) == "NoSuchBucket":
                     raise self._trouble(error) from error
-                there = self.get(key, large=len(data) > LARGE_BYTES)
+                there = self.get(key, len(data))
                 if there is not None:
                     return there.tag if there.data == data else None
                 if mode != "create":
@@ -123,6 +123,9 @@ class Bucket:
             if time.monotonic() > until:
                 raise trouble
             time.sleep(0.1)
+
+    def _for(self, size_bytes: int | None) -> Objects:
+        return self._patient if size_bytes is None or size_bytes > LARGE_BYTES else self._objects
 
     def listed(self, prefix: str, after: str = "") -> list[Found]:
         """The objects below `prefix` whose names come after `after`, by name. Raises StoreError."""

@@ -75,15 +75,17 @@ def _pieces(bucket: Bucket, job: str) -> list[tuple[Segment, bytes | None]]:
     segments = segments_of(bucket, job)
 
     def load(segment: Segment) -> bytes | None:
-        return load_segment(bucket, job, segment.first)
+        return load_segment(bucket, job, segment.first, segment.size_bytes)
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(zip(segments, threads.map(load, segments), strict=True))
 
 
-def load_segment(bucket: Bucket, job: str, first: int) -> bytes | None:
+def load_segment(
+    bucket: Bucket, job: str, first: int, size_bytes: int | None = None
+) -> bytes | None:
     """The bytes of one segment, None if there is none that begins with event `first`. Raises StoreError."""
-    there = bucket.get(folder_of(job) + name_of(first), large=True)
+    there = bucket.get(folder_of(job) + name_of(first), size_bytes)
     return None if there is None else there.data
 
 
