@@ -10,6 +10,7 @@ It speaks JSON-RPC by hand, so that it can also speak it wrongly. Habits hold fo
 | mute | never answers `initialize` |
 | crash | says why on standard error, and exits, before it answers anything |
 | modern | knows only the 2026-07-28 revision |
+| newest | like modern, and does not even know what `initialize` is |
 | pages | lists its tools on three pages |
 | endless | lists its tools on pages without end |
 | offspec | lists a tool without a schema |
@@ -36,7 +37,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-HABITS = set(sys.argv[1:])
+HABITS = {*sys.argv[1:], *(["modern"] if "newest" in sys.argv else [])}
 OBJECT = {"type": "object"}
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 
@@ -188,6 +189,9 @@ def answer(request: Any, method: str, params: dict[str, Any]) -> None:
     result: dict[str, Any] | None
     match method:
         case "initialize" if "mute" in HABITS:
+            return
+        case "initialize" if "newest" in HABITS:
+            say({"id": request, "error": {"code": -32601, "message": "Method not found"}})
             return
         case "initialize" if "modern" in HABITS:
             fault = {"supported": ["2026-07-28"], "requested": params["protocolVersion"]}

@@ -325,7 +325,8 @@ async def _end(guarded: subprocess.Popen[bytes], link: socket.socket, process: P
         tasks.start_soon(_drain, process)
         with anyio.move_on_after(GRACE_S):
             await process.ended.wait()
-        link.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the guard is gone already
+            link.shutdown(socket.SHUT_WR)
         with anyio.move_on_after(2 * GRACE_S + 1):
             await _gone(guarded)
         tasks.cancel_scope.cancel()

@@ -530,7 +530,8 @@ async def _dialled(stack: AsyncExitStack, dial: _Dial, transport: Callable[[], _
 
 
 def _is_newer(error: BaseException) -> bool:
-    return isinstance(error, MCPError) and error.code == types.UNSUPPORTED_PROTOCOL_VERSION
+    codes = (types.UNSUPPORTED_PROTOCOL_VERSION, types.METHOD_NOT_FOUND)
+    return isinstance(error, MCPError) and error.code in codes
 
 
 @asynccontextmanager

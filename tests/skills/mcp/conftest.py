@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
@@ -43,8 +44,7 @@ def npx_everything() -> tuple[str, ...]:
     """Arguments of npx for server-everything, which is in its cache."""
     args = ("--prefer-offline", "@modelcontextprotocol/server-everything")
     with _alone(CACHE / "npx"):
-        _run(["npx", "-y", *args, "no-such-transport"], may_fail=True)
-        _run(["npx", "-y", "--offline", *args[1:], "no-such-transport"], may_fail=True)
+        _run(["npx", "-y", *args, "no-such-transport"], says="Unknown transport")
     return args
 
 
@@ -70,17 +70,18 @@ class _alone:
         self._lock.close()
 
 
-def _run(command: Sequence[str], *, may_fail: bool = False) -> None:
+def _run(command: Sequence[str], *, says: str = "") -> None:
+    """Run to its end. says: what it has to say, whatever its exit code; else that must be 0."""
     try:
-        subprocess.run(
-            command, check=not may_fail, capture_output=True, timeout=180, stdin=subprocess.DEVNULL
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL
         )
     except FileNotFoundError:
         pytest.skip(f"{command[0]} is not installed")
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"{' '.join(command)} failed, is the registry reachable? {error.stderr[-500:]}")
     except subprocess.TimeoutExpired:
         pytest.skip(f"{' '.join(command)} took too long, is the registry reachable?")
+    if (says not in done.stderr) if says else done.returncode:
+        pytest.skip(f"{' '.join(command)} failed, is the registry reachable? {done.stderr[-500:]}")
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +94,10 @@ def conformance_suite() -> Path:
             package = "@modelcontextprotocol/conformance@0.1.13"
             _run(["npm", "install", "--no-save", "--silent", "--prefix", str(home), package])
     return program
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

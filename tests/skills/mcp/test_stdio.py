@@ -56,7 +56,7 @@ async def test_a_server_comes_serves_and_goes(world: World):
     assert "tool 'bad name!' is left out" in left_out.text
 
 
-@pytest.mark.parametrize("habit", ["garbage", "chatty", "modern", "pages"])
+@pytest.mark.parametrize("habit", ["garbage", "chatty", "modern", "newest", "pages"])
 async def test_a_server_with_odd_habits_serves(world: World, habit: str):
     async with world.nasty(habit) as skill:
         names = [tool.name for tool in skill.tools]
@@ -65,7 +65,7 @@ async def test_a_server_with_odd_habits_serves(world: World, habit: str):
     assert names[:2] == ["echo", "repeat"]
     assert len(names) == 19
     assert world.heard(SkillConnected)[0].server == (
-        ("modern", "1") if habit == "modern" else ("nasty", "0.1")
+        ("modern", "1") if habit in ("modern", "newest") else ("nasty", "0.1")
     )
     texts = [notice.text for notice in world.heard(SkillStderr)]
     if habit == "garbage":
@@ -81,7 +81,7 @@ async def test_pages_without_end_come_to_an_end(world: World):
 @pytest.mark.parametrize("habits", [("deaf",), ("daemon",), ("deaf", "daemon"), ("stuffed",)])
 async def test_a_server_that_does_not_want_to_go_goes(world: World, habits: tuple[str, ...]):
     async with world.nasty(*habits):
-        assert len(world.processes()) == 3 if "daemon" in habits else 2
+        assert len(world.processes()) == (3 if "daemon" in habits else 2)
     assert world.processes() == []
 
 
@@ -129,6 +129,17 @@ async def test_what_goes_wrong_in_the_block_comes_out_as_it_is(world: World):
         async with world.nasty():
             raise KeyError("mine")
     assert world.processes() == []
+
+
+async def test_what_was_opened_is_closed(world: World):
+    async with world.nasty():
+        pass
+    before = sorted(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        async with world.nasty() as skill:
+            await skill.use("die", {})
+            await skill.use("echo", {})
+    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_cancelled_block_leaves_nothing(world: World):
