@@ -7,6 +7,7 @@ value; two Definitions that mean the same have the same bytes on every machine.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from functools import cache
 from typing import Any, cast
@@ -68,6 +69,18 @@ def canonical_json(value: Any) -> bytes:
     Numbers are written as JavaScript does, except that whole numbers keep all their digits. Raises ValueError for
     what is not JSON.
     """
+    try:
+        text = json.dumps(
+            value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    # Python differs from RFC 8785 in how it writes fractions, and in the order of keys beyond U+D7FF.
+    if text.isascii() or max(text) <= "\ud7ff":
+        fractions: list[str] = []
+        json.loads(text, parse_float=fractions.append)
+        if not fractions:
+            return text.encode()
     return _canonical(value).encode()
 
 
@@ -93,19 +106,19 @@ def _number(value: float) -> str:
     """The shortest digits that give `value` again, with JavaScript's choice of exponents."""
     if not math.isfinite(value):
         raise ValueError(f"{value} is not JSON")
-    if value.is_integer() and abs(value) < 1e21:
-        return str(int(value))
-    mantissa, _, exponent = repr(value).partition("e")
+    if value == 0:
+        return "0"
+    mantissa, _, exponent = repr(value).removesuffix(".0").partition("e")
     power = int(exponent or 0)
-    if not exponent or -6 <= power < 0:
-        return _plain(mantissa, power)
-    return f"{mantissa}e{power:+d}"
+    if not -7 < power < 21:
+        return f"{mantissa}e{power:+d}"
+    return _plain(mantissa, power) if power else mantissa
 
 
 def _plain(mantissa: str, power: int) -> str:
-    """`mantissa` times ten to `power` (not positive) without an exponent."""
-    if not power:
-        return mantissa
+    """`mantissa`, which has one digit before its point, times ten to `power` and without an exponent."""
     sign, digits = ("-", mantissa[1:]) if mantissa.startswith("-") else ("", mantissa)
     whole, _, rest = digits.partition(".")
-    return f"{sign}0.{'0' * (-power - len(whole))}{whole}{rest}"
+    if power < 0:
+        return f"{sign}0.{'0' * (-power - 1)}{whole}{rest}"
+    return f"{sign}{whole}{rest}{'0' * (power - len(rest))}"

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
+import msgspec
+
 from .document import canonical_json
 from .lock import PinnedTool
+
+_ENCODER = msgspec.json.Encoder()
 
 SHOWN = 160
 """Characters of a value that are shown of each side."""
@@ -30,7 +34,7 @@ def differences(
             lines.append(f"{name}: removed")
         elif name not in before:
             lines.append(f"{name}: added: {_shown(after[name].description)}")
-        else:
+        elif _ENCODER.encode(before[name]) != _ENCODER.encode(after[name]):
             lines += (f"{name}: {line}" for line in _changes(before[name], after[name], hints))
     if len(lines) > MOST:
         lines[MOST:] = [f"... and {len(lines) - MOST} more"]
