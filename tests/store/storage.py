@@ -81,6 +81,14 @@ def objects_in(place: str) -> S3Store:
     )
 
 
+def remove(place: str, key: str) -> None:
+    """Deletes an object at a place."""
+    name, _, endpoint = place.removeprefix("s3://").partition("?endpoint=")
+    url = f"{endpoint.partition('&')[0]}/{name}/{key}"
+    with urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=20) as answer:
+        answer.read()
+
+
 @contextmanager
 def storage_process() -> Generator[Storage]:
     """Storage of one's own, which may be stopped; it is killed at the end."""

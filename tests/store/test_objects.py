@@ -24,7 +24,7 @@ from perstack.store.objects import LARGE, MANY
 
 from . import object_worlds
 from .facts import ended, spoken, started, step, texts, written
-from .storage import ENV, Storage, Way, objects_in, place_at, storage_process, store_in
+from .storage import ENV, Storage, Way, objects_in, place_at, remove, storage_process, store_in
 from .worlds import kill, lines_of, tell
 
 pytestmark = pytest.mark.anyio
@@ -233,7 +233,7 @@ async def test_two_who_both_believe_the_log_is_theirs_do_not_both_write(storage:
     first, second = store_in(place), store_in(place)
     async with first.open("a") as (log, _):
         await log.append(UserSpoke(text="one"), sync=True)
-        obstore.delete(objects_in(place), "heads/a.json")  # so the lease tells nobody anything
+        remove(place, "heads/a.json")  # so the lease tells nobody anything
         async with second.open("a") as (other, events):
             assert texts(events) == ["one"]
             await log.append(UserSpoke(text="two"), sync=True)  # the first was quicker
@@ -450,7 +450,7 @@ async def test_a_damaged_segment_is_found_and_named(storage: Storage, how: str):
         case "emptied":
             obstore.put(objects, key, b"")
         case _:
-            obstore.delete(objects, key)
+            remove(place, key)
     assert await _corrupt_at(place, 3) == f"{place.partition('?')[0]}/{key}"
 
 
@@ -473,7 +473,7 @@ async def test_what_is_not_ours_beside_the_segments_is_left_alone(storage: Stora
 async def test_without_its_head_a_job_is_listed_and_goes_on(storage: Storage, head: bytes | None):
     place, _ = await _damaged(storage)
     if head is None:
-        obstore.delete(objects_in(place), "heads/a.json")
+        remove(place, "heads/a.json")
     else:
         obstore.put(objects_in(place), "heads/a.json", head)
     store = store_in(place)
