@@ -16,12 +16,13 @@ from perstack.lock import Lock, encode_lock, with_tools
 from perstack.models import Request
 from perstack.ops.run import GoOn, prepare
 from perstack.ops.show import show
-from perstack.testing import ScriptedModel, calls, says
+from perstack.testing import ScriptedModel, Turn, calls, says
 
-from .installing import FIND, SEND, Project, names, ran
+from .installing import FIND, LISTED, SEND, Project, names, ran
 
 pytestmark = pytest.mark.anyio
 
+NASTY = LISTED.with_name("mcp_nasty.py")
 FINDS = calls(("find", {"query": "x"}))
 ALL = {"find", "send"}
 
@@ -302,3 +303,17 @@ async def test_what_is_shown_needs_no_server_with_a_lock(project: Project) -> No
     project.path.unlink()
     assert show(order, 0.0).starts_servers == ("listed",)
     assert os.environ is order.env
+
+
+async def test_tools_that_change_while_a_server_runs_are_noticed(tmp_path: Path) -> None:
+    project = Project(tmp_path / "growing")
+    toml = project.place / "perstack.toml"
+    toml.write_text(toml.read_text().replace(str(LISTED), str(NASTY)))
+    await project.install()
+
+    def turn(request: Request) -> Turn:
+        return calls(("grow" if request.step == 1 else "echo", {}))  # until somebody notices
+
+    job, _, told = await ran(project.order(ScriptedModel(turn), frozen=True))
+    assert done(job).outcome == "failed"
+    assert [notice.differences for notice in told] == [('grown: added: "New."',)]
