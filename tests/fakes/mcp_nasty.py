@@ -61,12 +61,15 @@ TOOLS: dict[str, dict[str, Any]] = {
     "pid": {"description": "The ids of the server's processes."},
     "env": {"description": "Its environment."},
     "ask": {"description": "Asks the user for a name."},
+    "listeners": {"description": "How many listen for changes."},
     "bad name!": {"description": "A name that is none."},
 }
 LOCK = threading.Lock()
 CANCELLED: list[Any] = []
 ANSWERS: dict[Any, dict[str, Any]] = {}
 ANSWERED = threading.Condition()
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+LISTENERS: list[Any] = []
 CLIENT: dict[str, Any] = {}
 
 
@@ -159,12 +162,18 @@ def call(request: Any, params: dict[str, Any]) -> dict[str, Any] | None:
             return text("done at last")
         case "grow":
             TOOLS["grown"] = {"description": "New."}
-            say({"method": "notifications/tools/list_changed"})
+            changed: dict[str, Any] = {"method": "notifications/tools/list_changed"}
+            listener = {"_meta": {SUBSCRIPTION: LISTENERS[-1]}} if LISTENERS else None
+            say({**changed, "params": listener} if listener else changed)
             return text("grown")
         case "pid":
             return text(str(os.getpid()))
+        case "listeners":
+            return text(str(len(LISTENERS)))
         case "env":
             return text(json.dumps(dict(os.environ)))
+        case "ask" if "modern" in HABITS:
+            return ask_in_return(params)
         case "ask":
             return ask()
         case _:
@@ -180,6 +189,17 @@ def ask() -> dict[str, Any]:
     with ANSWERED:
         ANSWERED.wait_for(lambda: "ask-1" in ANSWERS)
         return text(json.dumps(ANSWERS.pop("ask-1")))
+
+
+def ask_in_return(params: dict[str, Any]) -> dict[str, Any]:
+    """In the newer era a question is a result, and the call comes again with the answer."""
+    answers = params.get("inputResponses")
+    if answers:
+        return text(json.dumps({**answers["who"], "state": params["requestState"]}))
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+    question = {"mode": "form", "message": "What is your name?", "requestedSchema": schema}
+    wanted = {"who": {"method": "elicitation/create", "params": question}}
+    return {"resultType": "input_required", "inputRequests": wanted, "requestState": "s-1"}
 
 
 def answer(request: Any, method: str, params: dict[str, Any]) -> None:
@@ -208,12 +228,18 @@ def answer(request: Any, method: str, params: dict[str, Any]) -> None:
         case "server/discover" if "modern" in HABITS:
             result = {
                 "supportedVersions": ["2026-07-28"],
-                "capabilities": {"tools": {}},
+                "capabilities": {"tools": {"listChanged": True}},
                 "resultType": "complete",
                 "ttlMs": 0,
                 "cacheScope": "public",
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "modern", "version": "1"}},
             }
+        case "subscriptions/listen" if "modern" in HABITS:
+            LISTENERS.append(request)
+            meta = {SUBSCRIPTION: request}
+            told = {"_meta": meta, "notifications": params["notifications"]}
+            say({"method": "notifications/subscriptions/acknowledged", "params": told})
+            return
         case "tools/list":
             result = listed(params.get("cursor"))
         case "tools/call":

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio
 import trio.testing
@@ -253,13 +254,16 @@ async def test_a_server_that_cannot_be_started_again_is_unavailable(world: World
 # What the server says unasked ----------------------------------------------------------------------------
 
 
-async def test_changed_tools_are_listed_again(world: World):
+@pytest.mark.parametrize("habits", [(), ("modern",)])
+async def test_changed_tools_are_listed_again(world: World, habits: tuple[str, ...]):
     changes: list[tuple[set[str], set[str]]] = []
 
     def changed(before: tuple[Tool, ...], now: tuple[Tool, ...]) -> None:
         changes.append(({tool.name for tool in before}, {tool.name for tool in now}))
 
-    async with world.nasty(changed=changed) as skill:
+    async with world.nasty(*habits, changed=changed) as skill:
+        while habits and told(await skill.use("listeners", {})) == "0":
+            await anyio.lowlevel.checkpoint()
         await skill.use("grow", {})
         await until(lambda: changes)
         assert "grown" in {tool.name for tool in skill.tools}
@@ -287,3 +291,21 @@ async def test_a_person_is_asked_if_there_is_one(
         assert json.loads(told(await skill.use("ask", {}))) == result
     schema = {"type": "object", "properties": {"name": {"type": "string"}}}
     assert asked == [("What is your name?", schema)]
+
+
+async def test_a_question_that_comes_as_a_result_is_asked_as_well(world: World):
+    async def ask(message: str, schema: dict[str, Any]) -> dict[str, Any] | None:
+        return {"name": "Ada"}
+
+    async with world.nasty("modern", ask=ask) as skill:
+        answer = json.loads(told(await skill.use("ask", {})))
+    assert answer == {"action": "accept", "content": {"name": "Ada"}, "state": "s-1"}
+
+
+async def test_a_question_that_nobody_can_be_asked_is_an_error_the_model_reads(world: World):
+    async with world.nasty("modern") as skill:
+        outcome = await skill.use("ask", {})
+    assert outcome.is_error
+    assert told(outcome) == (
+        "Error calling tool ask: the tool wants to ask a person, and nobody can be asked here"
+    )

@@ -63,7 +63,7 @@ async def test_a_server_with_odd_habits_serves(world: World, habit: str):
         for number in range(5):
             assert told(await skill.use("echo", {"n": number})) == json.dumps({"n": number})
     assert names[:2] == ["echo", "repeat"]
-    assert len(names) == 19
+    assert len(names) == 20
     assert world.heard(SkillConnected)[0].server == (
         ("modern", "1") if habit in ("modern", "newest") else ("nasty", "0.1")
     )
