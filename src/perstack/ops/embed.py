@@ -34,6 +34,7 @@ from perstack.job import CancelRequested, Event, Job, Stopped, UserSpoke
 from perstack.models import Model
 from perstack.store import Store
 
+from .jobs import store_at
 from .project import Flags
 from .run import GoOn, Order, as_demo, carry_out, prepare
 from .telling import telling
@@ -114,7 +115,7 @@ class Options(TypedDict, total=False):
     workspace: the directory the Expert works in, the working directory if not given. config: a perstack.toml, the
     nearest from the workspace upwards if not given. env: what stands in for the process environment. model: the
     provider's name for it, or anything that replies (`perstack.testing.ScriptedModel`, one of your own). store:
-    where the log lives, files in the workspace if not given. job_id: for the new job. continue_job, checkpoint,
+    where the log lives: a directory, an s3:// URL or a store; files in the workspace if not given. job_id: for the new job. continue_job, checkpoint,
     answer: go on with a job instead, from a checkpoint, with the query as the answer it waits for. listener: told
     each event while `run` runs. full_events: events with whole histories in them.
     """
@@ -131,7 +132,7 @@ class Options(TypedDict, total=False):
     max_tokens: int
     max_duration_s: float
     max_cost: float
-    store: Store
+    store: str | Store
     job_id: str
     continue_job: str
     checkpoint: str
@@ -225,6 +226,7 @@ def order_of(expert: str, query: str, options: Options) -> Order:
         raise TypeError(f"there is no option {unknown[0]!r}{meant}")
     if "continue_job" not in options and (options.keys() & {"checkpoint", "answer"}):
         raise UserError("checkpoint and answer are for a job that goes on: give continue_job too.")
+    env, store = options.get("env", os.environ), options.get("store")
     model = options.get("model")
     workspace = Path(options.get("workspace", ".")).resolve()
     go_on = None
@@ -241,7 +243,7 @@ def order_of(expert: str, query: str, options: Options) -> Order:
         config=None if config is None else str(Path(config).absolute()),
         cwd=workspace,
         workspace=workspace,
-        env=options.get("env", os.environ),
+        env=env,
         flags=Flags(
             provider=options.get("provider"),
             model=model if isinstance(model, str) else None,
@@ -258,7 +260,7 @@ def order_of(expert: str, query: str, options: Options) -> Order:
         cassette=None if cassette is None else Path(str(cassette)),
         record=None if record is None else Path(str(record)),
         model=None if isinstance(model, str) else model,
-        store=options.get("store"),
+        store=store_at(store, env) if isinstance(store, str) else store,
         proxy=options.get("proxy"),
     )
     return as_demo(order) if options.get("demo", False) else order
