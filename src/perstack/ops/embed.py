@@ -112,12 +112,12 @@ class Running:
 class Options(TypedDict, total=False):
     """What may be said about a run, all of it optional.
 
-    workspace: the directory the Expert works in, the working directory if not given. config: a perstack.toml, the
-    nearest from the workspace upwards if not given. env: what stands in for the process environment. model: the
+    config: a perstack.toml, found as on the command line if not given. workspace: the directory the Expert works
+    in, the working directory if not given. env: what stands in for the process environment. model: the
     provider's name for it, or anything that replies (`perstack.testing.ScriptedModel`, one of your own). store:
-    where the log lives: a directory, an s3:// URL or a store; files in the workspace if not given. job_id: for the new job. continue_job, checkpoint,
-    answer: go on with a job instead, from a checkpoint, with the query as the answer it waits for. listener: told
-    each event while `run` runs. full_events: events with whole histories in them.
+    where the log lives, a directory, an s3:// URL or a store; files in the workspace if not given. job_id: for the
+    new job. continue_job, checkpoint, answer: go on with a job instead, from a checkpoint, with the query as the
+    answer it waits for. listener: told each event while `run` runs. full_events: events with whole histories.
     """
 
     config: str | Path

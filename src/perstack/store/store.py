@@ -2,8 +2,8 @@
 
 A store keeps one log per job. A log is appended to by one writer at a time and read by anybody. What was appended
 with `sync=True` is on stable storage, with all before it, once `append` returns. What was appended without is as
-safe as the store says: in a file it is the operating system's and a killed process loses nothing; in object storage
-it waits, a second at most, to be put with what follows.
+safe as the store says: in a file it is the operating system's, and a killed process loses nothing; in object
+storage it waits, a second at most, to be put with what follows.
 """
 
 from __future__ import annotations
