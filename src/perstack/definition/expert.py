@@ -106,9 +106,9 @@ class Expert(Value, frozen=True):
 class Limits(Value, frozen=True):
     """What a job may use, over all its runs; None: as much as it likes.
 
-    max_steps: replies of the model. max_retries: times one request is tried again. timeout_s: seconds for one reply.
-    max_depth: delegates below delegates; max_fan_out: delegates called in one reply. max_tokens: input and output
-    together. max_duration_s: seconds at work, waiting for people not counted. max_cost: US dollars.
+    max_steps: replies of the model. max_retries: times one request is tried again. timeout_s: seconds for one
+    reply. max_depth: delegates below delegates; max_fan_out: delegates called in one reply. max_tokens: input and
+    output together. max_duration_s: seconds at work, waiting for people not counted. max_cost: US dollars.
     """
 
     max_steps: int = 100
