@@ -230,6 +230,21 @@ async def test_an_expert_that_is_not_run_may_be_out_of_date(project: Project) ->
     assert prepared.warnings == ()
 
 
+async def test_an_expert_that_comes_with_perstack_needs_no_lock(project: Project) -> None:
+    order = replace(project.order(ScriptedModel()), expert="tic-tac-toe")
+    assert (await prepare(order)).warnings == ()
+    with pytest.raises(LockOutOfDate, match=r"no Expert of perstack\.toml"):
+        await prepare(replace(order, frozen=True))
+
+
+async def test_an_expert_may_be_named_with_its_version(project: Project) -> None:
+    model = ScriptedModel(says("Done."))
+    order = replace(project.order(model, frozen=True), expert="lead@1.0.0")
+    await ran(order)
+    assert ALL <= offered(model.requests[0])
+    assert project.starts == 0
+
+
 async def test_frozen_refuses_a_changed_definition(project: Project) -> None:
     project.write(helper="Help!")
     with pytest.raises(LockOutOfDate, match='"helper" is defined otherwise now'):

@@ -102,6 +102,15 @@ def lock_to_run(expert: str, loaded: LoadedProject | None, *, frozen: bool) -> L
             where = lock_path(loaded) if loaded else f"{LOCK_NAME}, since there is no perstack.toml"
             raise LockOutOfDate(f"--frozen needs a lock, and there is no {where}. {_INSTALL}")
         return Locked(lock=lock_of([expert], loaded))
+    if loaded.find(expert) is None and file.lock.key_of(expert) not in file.lock.experts:
+        if frozen:
+            raise LockOutOfDate(
+                f'--frozen needs a lock, and {lock_path(loaded)} is not about "{expert}", which is no Expert of '
+                f"{loaded.parsed.source}."
+            )
+        return Locked(
+            lock=lock_of([expert], loaded)
+        )  # it comes with Perstack; no lock is made for it
     fresh = lock_of([expert], loaded, file)
     pins = {
         key: _with_pins(pin, file.lock.experts.get(key), file) for key, pin in fresh.experts.items()
