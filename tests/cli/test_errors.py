@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from perstack.cli.main import COMMANDS
 from tests.behaviour.register import proves
-from tests.fakes.modelserver import Calls, Fails, ModelServer, Says
+from tests.fakes.modelserver import Calls, Fails, Hangs, ModelServer, Says
 
 from .conftest import Here
-from .program import asking, expert, facts, is_one_message, keys, log_of, perstack
+from .program import (
+    Ran,
+    asking,
+    command,
+    environment,
+    expert,
+    facts,
+    is_one_message,
+    keys,
+    log_of,
+    perstack,
+)
 
 KEY = {"ANTHROPIC_API_KEY": "sk-test-1234"}
 RUN = ("run", "worker", "Go")
@@ -276,8 +291,6 @@ def test_a_server_that_is_not_there(here: Here):
 
 
 def test_a_reply_that_does_not_come_in_time(here: Here):
-    from tests.fakes.modelserver import Hangs
-
     with ModelServer([Hangs(1)]) as server:
         ran = here(*RUN, "--timeout", "50", "--max-retries", "0", env=keys(server))
     assert ran.code == 1
@@ -432,11 +445,6 @@ def test_a_recording_cannot_go_on_without_a_model(here: Here):
 
 
 def test_a_closed_stdout_is_an_error_before_anything_runs(workspace: Path):
-    import subprocess
-    import sys
-
-    from .program import command, environment
-
     done = subprocess.run(
         ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command(*RUN)],
         cwd=workspace,
@@ -444,18 +452,59 @@ def test_a_closed_stdout_is_an_error_before_anything_runs(workspace: Path):
         stderr=subprocess.PIPE,
         check=False,
     )
-    assert sys.executable
     assert done.returncode == 1
     assert b"stdout is closed" in done.stderr
     assert jobs_in(workspace) == []
+
+
+def raw(*args: bytes | str, cwd: Path, env: Mapping[str, str]) -> Ran:
+    """The program, given bytes that need not be text."""
+    done = subprocess.run(
+        [*command(), *args], cwd=cwd, env=environment(env), capture_output=True, check=False
+    )
+    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def test_what_is_not_utf8(workspace: Path):
+    query = raw("run", "worker", b"caf\xe9", cwd=workspace, env=KEY)
+    assert (query.code, query.out) == (1, "")
+    assert query.err == "error: the argument 'caf?' is not UTF-8 text\n"
+    odd = workspace / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    place = raw(*RUN, cwd=odd, env=KEY)
+    assert (place.code, place.out) == (1, "")
+    assert "caf?' is not UTF-8 text" in place.err
+    assert is_one_message(place.err)
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'rmdir ../gone && exec "$@"', "sh", *command(*RUN)],
+        cwd=gone,
+        env=environment(KEY),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: the working directory does not exist any more")
+
+
+def test_a_recording_does_not_go_into_a_file_of_another_kind(here: Here, workspace: Path):
+    (workspace / "notes.md").write_text("my notes\n")
+    with ModelServer([Says("one")]) as server:
+        ran = here(*RUN, "--record", "notes.md", env=keys(server))
+        assert len(server.requests) == 0
+    assert ran.code == 1
+    assert "notes.md is no cassette. Record to a new file, or delete this one." in ran.err
+    assert (workspace / "notes.md").read_text() == "my notes\n"
 
 
 def test_help_and_version_of_everything(here: Here):
     version = here("--version")
     assert version.code == 0
     assert version.out.split()[0] == "perstack"
-    from perstack.cli.main import COMMANDS
-
     for name in COMMANDS:
         ran = here(name, "--help")
         assert (ran.code, ran.err) == (0, "")

@@ -77,9 +77,9 @@ def test_the_compact_stream_grows_with_the_work_and_not_with_its_square(tmp_path
         return len(ran.out)
 
     (tmp_path / "perstack.toml").write_text('[experts.reader]\ninstruction = "Read."\n')
-    few, many = size(5), size(40)
-    assert many < 8 * few
-    assert size(40, "--full-events") > 8 * size(5, "--full-events")
+    few, many = size(3), size(24)
+    assert many < 10 * few
+    assert size(24, "--full-events") > 10 * size(3, "--full-events")
 
 
 def test_a_log_that_was_changed_ends_the_command_with_its_place(tmp_path: Path):

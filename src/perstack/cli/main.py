@@ -82,6 +82,9 @@ def main(args: list[str] | None = None) -> None:
 def status_of(args: list[str]) -> int:
     """Run one command line and give its exit code."""
     _take_low_descriptors()
+    if fault := _unusable(args):
+        click.echo(f"error: {fault}", err=True)
+        return FAILED
     try:
         status = cli.main(args, prog_name="perstack", standalone_mode=False)
         return status if isinstance(status, int) else 0
@@ -114,6 +117,20 @@ def _said(error: click.UsageError) -> str:
             return f"missing required argument '{argument.human_readable_name}'"
         case _:
             return error.format_message()
+
+
+def _unusable(args: list[str]) -> str:
+    """What no command can work with, "" if it is all right."""
+    for arg in args:
+        try:
+            arg.encode()
+        except UnicodeEncodeError:
+            return f"the argument {arg.encode(errors='replace').decode()!r} is not UTF-8 text"
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the working directory does not exist any more; change to another"
+    return ""
 
 
 def _take_low_descriptors() -> None:

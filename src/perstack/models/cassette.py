@@ -162,7 +162,7 @@ async def open_recorder(
 ) -> AsyncGenerator[Recorder]:
     """`model`, recorded to `path`; an existing cassette is continued. `model` stays the caller's to close.
 
-    Raises StoreError if the file cannot be written.
+    Raises StoreError if the file cannot be written, UserError if it is there and no cassette.
     """
     file = await anyio.to_thread.run_sync(_opened, path)
     try:
@@ -174,12 +174,24 @@ async def open_recorder(
 def _opened(path: str | Path) -> int:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(f"The cassette {path} cannot be written: {error.strerror}.") from error
-    if os.fstat(file).st_size == 0:
+    begins = os.pread(file, 1024, 0)
+    if not begins:
         _append(file, str(path), Header(cassette=FORMAT))
+    elif not _is_ours(begins):
+        os.close(file)
+        raise UserError(f"{path} is no cassette. Record to a new file, or delete this one.")
     return file
+
+
+def _is_ours(begins: bytes) -> bool:
+    """Whether a file that begins so is a cassette we can continue, and not something else of the user's."""
+    try:
+        return msgspec.json.decode(begins.partition(b"\n")[0], type=Header).cassette == FORMAT
+    except msgspec.MsgspecError:
+        return False
 
 
 def _append(file: int, name: str, line: Value) -> None:

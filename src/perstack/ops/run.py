@@ -138,6 +138,7 @@ def store_of(order: Order) -> Store:
 
 async def prepare(order: Order) -> Prepared:
     """Settle what `order` means. Raises UserError and its kin; nothing has been written then."""
+    _check_texts(order.query, str(order.workspace))
     loaded = load_project(order.config, order.cwd, order.env)
     settings = settle(loaded.project if loaded else None, order.flags)
     _check_runtime(settings)
@@ -167,6 +168,16 @@ async def prepare(order: Order) -> Prepared:
         warnings=warnings,
         frozen=order.frozen,
     )
+
+
+def _check_texts(*texts: str) -> None:
+    """What goes into the log is UTF-8; paths of other encodings come as lone surrogates."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            shown = text.encode(errors="replace").decode()
+            raise UserError(f"{shown[:100]!r} is not UTF-8 text.") from error
 
 
 def _check_runtime(settings: Settings) -> None:
