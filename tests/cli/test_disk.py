@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,17 +31,19 @@ RUN = ("run", "worker", "Go", "--job-id", "job")
 GO_ON = ("run", "worker", "--continue-job", "job")
 
 
+def first(statements: str) -> list[str]:
+    """The beginning of a command line that does something to its process, and then becomes the rest."""
+    code = f"import ctypes, os, resource, sys; {statements}; os.execv(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-c", code]
+
+
 def limited(server: ModelServer, workspace: Path, size_bytes: int, *args: str) -> Ran:
     """A run that may write no file larger than so many bytes."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
-
+    limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size_bytes}, {size_bytes}))"
     done = subprocess.run(
-        command(*args),
+        [*first(limit), *command(*args)],
         cwd=workspace,
         env=environment(keys(server)) | {"PYTHONDONTWRITEBYTECODE": "1"},
-        preexec_fn=limit,
         capture_output=True,
         timeout=LONG_S,
         check=False,
@@ -132,13 +132,9 @@ def test_a_disk_that_is_read_only(small_disk: Path):
     assert "its file system is read-only. Make it writable" in ran.err
 
 
-def without_rights_of_root() -> None:
-    """From the next exec on, root too may only do what the modes of files say. Linux."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    drop, override, read_search = 24, 1, 2  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-    for right in (override, read_search):
-        if libc.prctl(drop, right, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
+# Linux: PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH. From the next exec on, root too may only do what
+# the modes of files say.
+WITHOUT_RIGHTS_OF_ROOT = "libc = ctypes.CDLL(None); assert [libc.prctl(24, right, 0, 0, 0) for right in (1, 2)] == [0, 0]"
 
 
 @proves("run.read-only")
@@ -150,8 +146,7 @@ def test_a_workspace_that_cannot_be_written(workspace: Path):
     try:
         with ModelServer("steps:1") as server:
             done = subprocess.run(
-                command(*RUN),
-                preexec_fn=without_rights_of_root if root else None,
+                [*(first(WITHOUT_RIGHTS_OF_ROOT) if root else []), *command(*RUN)],
                 cwd=workspace,
                 env=environment(keys(server)),
                 capture_output=True,

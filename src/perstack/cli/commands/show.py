@@ -28,7 +28,7 @@ def show(
     flags: Flags,
     as_json: bool,
 ) -> None:
-    """Print the system text, the tools and the limits that EXPERTKEY would run with. No model is asked."""
+    """Print the system text, the tools and the limits that `expertKey` would run with. No model is asked."""
     order = Order(
         expert=expert_key,
         config=config,
