@@ -132,8 +132,8 @@ def test_a_disk_that_is_read_only(small_disk: Path):
     assert "its file system is read-only. Make it writable" in ran.err
 
 
-# Linux: PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH. From the next exec on, root too may only do what
-# the modes of files say.
+# Linux: PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH. From the next exec on, root too may do only
+# what the modes of files say.
 WITHOUT_RIGHTS_OF_ROOT = "libc = ctypes.CDLL(None); assert [libc.prctl(24, right, 0, 0, 0) for right in (1, 2)] == [0, 0]"
 
 
