@@ -118,6 +118,7 @@ class Options(TypedDict, total=False):
     where the log lives, a directory, an s3:// URL or a store; files in the workspace if not given. job_id: for the
     new job. continue_job, checkpoint, answer: go on with a job instead, from a checkpoint, with the query as the
     answer it waits for. listener: told each event while `run` runs. full_events: events with whole histories.
+    frozen: perstack.lock must be true to the definitions and to what servers offer.
     """
 
     config: str | Path
@@ -140,6 +141,7 @@ class Options(TypedDict, total=False):
     cassette: str | Path
     record: str | Path
     demo: bool
+    frozen: bool
     proxy: str
     listener: Callable[[JsonEvent], None]
     full_events: bool
@@ -261,6 +263,7 @@ def order_of(expert: str, query: str, options: Options) -> Order:
         record=None if record is None else Path(str(record)),
         model=None if isinstance(model, str) else model,
         store=store_at(store, env) if isinstance(store, str) else store,
+        frozen=options.get("frozen", False),
         proxy=options.get("proxy"),
     )
     return as_demo(order) if options.get("demo", False) else order
