@@ -8,7 +8,15 @@ together.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -16,6 +24,7 @@ import anyio
 import anyio.lowlevel
 from msgspec.structs import replace
 
+from perstack import job
 from perstack.errors import JobBusy, ModelError, PerstackError
 from perstack.job import (
     Call,
@@ -183,7 +192,9 @@ class ScriptedSkill:
     def tools(self) -> tuple[Tool, ...]:
         return self._tools
 
-    async def use(self, tool: str, args: dict[str, Json]) -> Outcome:
+    async def use(
+        self, tool: str, args: dict[str, Json], answers: Sequence[job.Answer] = ()
+    ) -> Outcome:
         await anyio.lowlevel.checkpoint()
         self.uses.append((tool, args))
         answer = self._functions[tool](args)

@@ -25,8 +25,6 @@ from perstack.job import (
     SkillConnected,
     SkillDisconnected,
     Stopped,
-    Text,
-    ToolReturned,
     Use,
     UserSpoke,
     apply,
@@ -34,13 +32,13 @@ from perstack.job import (
     may_follow,
     wanted,
 )
-from tests.job.driver import Log, RandomWorld, opening
+from tests.job.driver import AskingServers, Log, opening, reply_to
 
 from .teller import voice
 
 
-class AskingWorld(RandomWorld):
-    """Also asks people, in the root run."""
+class AskingWorld(AskingServers):
+    """Also asks people itself, in the root run."""
 
     def _call(self, dice: Random, id: str, depth: int) -> Call:
         if depth == 0 and dice.random() < 0.25:
@@ -89,8 +87,7 @@ class Story:
         elif self.job.stopped is not None:
             self.restart()
         elif self.job.questions:
-            _, call = self.job.questions[0]
-            self.write(ToolReturned(run=self.job.root, call=call.id, parts=(Text(text="yes"),)))
+            self.write(reply_to(self.job, self.dice.randrange(len(self.job.questions))))
         else:
             return self.again()
         return True

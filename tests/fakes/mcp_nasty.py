@@ -175,20 +175,26 @@ def call(request: Any, params: dict[str, Any]) -> dict[str, Any] | None:
         case "ask" if "modern" in HABITS:
             return ask_in_return(params)
         case "ask":
-            return ask()
+            return ask(request, params)
         case _:
             return text(json.dumps(args))
 
 
-def ask() -> dict[str, Any]:
+def ask(request: Any, call: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+    params = {"mode": "form", "message": "What is your name?", "requestedSchema": schema}
+    if "modern" in HABITS:
+        if "inputResponses" in call:
+            return text(json.dumps(call["inputResponses"]["name"]))
+        wanted = {"name": {"method": "elicitation/create", "params": params}}
+        return {"resultType": "input_required", "inputRequests": wanted, "requestState": "dark"}
     if not CLIENT.get("capabilities", {}).get("elicitation"):
         return text("there is nobody to ask", isError=True)
-    schema = {"type": "object", "properties": {"name": {"type": "string"}}}
-    params = {"message": "What is your name?", "requestedSchema": schema}
-    say({"id": "ask-1", "method": "elicitation/create", "params": params})
+    mine = f"ask-{request}"
+    say({"id": mine, "method": "elicitation/create", "params": params})
     with ANSWERED:
-        ANSWERED.wait_for(lambda: "ask-1" in ANSWERS)
-        return text(json.dumps(ANSWERS.pop("ask-1")))
+        ANSWERED.wait_for(lambda: mine in ANSWERS)
+        return text(json.dumps(ANSWERS.pop(mine)))
 
 
 def ask_in_return(params: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from msgspec.structs import replace
 
 from perstack.definition import Expert, Limits
 from perstack.job import (
+    Acting,
+    AskAnswered,
+    Asked,
     Call,
     CallKind,
     CancelRequested,
@@ -217,6 +220,40 @@ class RandomWorld(World):
                 return done(id)
             case _:
                 return replace(call(id), fault="There is no such tool.")
+
+
+class AskingServers(RandomWorld):
+    """Its tools' servers ask people things: some once, some twice, the same each time the call is made again."""
+
+    def __init__(self, seed: int, *, failing: bool = False) -> None:
+        super().__init__(seed, failing=failing)
+        self.uses: Counter[tuple[str, int, str, int]] = Counter()
+
+    def begin(self, command: Generate | Use) -> None:
+        super().begin(command)
+        if isinstance(command, Use):
+            self.uses[command.run, command.step, command.call.id, len(command.answers)] += 1
+
+    def answer(self, command: Generate | Use) -> Event:
+        if not isinstance(command, Use):
+            return super().answer(command)
+        asks = Random(f"{self.seed} {command.step} {command.call.id}").choice((0, 1, 2))
+        known = len(command.answers)
+        if known == asks:
+            return super().answer(command)
+        schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+        question = f"{command.call.id} {known}?"
+        return Asked(run=command.run, call=command.call.id, message=question, schema=schema)
+
+
+def reply_to(job: Job, place: int = 0) -> Event:
+    """An answer to one of the questions of `job`, whoever asks it."""
+    run, call = job.questions[place]
+    assert isinstance(run.phase, Acting)
+    if run.phase.flights[call.id].question is not None:
+        content = {"n": job.seq} if job.seq % 3 else None
+        return AskAnswered(run=run.id, call=call.id, content=content)
+    return ToolReturned(run=run.id, call=call.id, parts=(Text(text="yes"),))
 
 
 def drive(

@@ -7,6 +7,8 @@ from msgspec.structs import replace
 
 from perstack.job import (
     FORMAT,
+    AskAnswered,
+    Asked,
     CalledBy,
     Event,
     Failure,
@@ -44,6 +46,8 @@ CHILD = RunStarted(
     run="child", expert="scout", query="q", instruction="Look.", by=CalledBy(run="root", call="d")
 )
 ASKED = (*opening(), replied("t", "d", "q", "z"))
+QUESTION = Asked(run="root", call="t", message="Sure?", schema={"type": "object"})
+ANSWER = AskAnswered(run="root", call="t", content={})
 SILENT = Replied(run="root", message=says("", done("z")), usage=Usage())
 CONCLUDING = (*opening(), SILENT, ToolReturned(run="root", call="z", parts=OK, ends=True))
 
@@ -54,6 +58,8 @@ STATES: dict[str, tuple[Event, ...]] = {
     "Acting": ASKED,
     "begun": (*ASKED, ToolCalled(run="root", call="t")),
     "in doubt": (*ASKED, ToolCalled(run="root", call="t"), Resumed()),
+    "asked": (*ASKED, ToolCalled(run="root", call="t"), QUESTION),
+    "asked and answered": (*ASKED, ToolCalled(run="root", call="t"), QUESTION, ANSWER),
     "returned": (*ASKED, ToolReturned(run="root", call="t", parts=OK)),
     "child": (*ASKED, CHILD),
     "child done": (*ASKED, CHILD, RunFinished(run="child", outcome="failed", text="no")),
@@ -82,6 +88,10 @@ EVENTS: dict[str, Event] = {
     "ToolReturned ask": ToolReturned(run="root", call="q", parts=OK),
     "ToolReturned delegate": ToolReturned(run="root", call="d", parts=OK),
     "ToolReturned unknown": ToolReturned(run="root", call="?", parts=OK),
+    "Asked": QUESTION,
+    "Asked by a delegate": replace(QUESTION, call="d"),
+    "AskAnswered": ANSWER,
+    "AskAnswered ask": replace(ANSWER, call="q"),
     "UserSpoke": UserSpoke(text="Hi"),
     "CancelRequested": CANCEL,
     "Stopped": Stopped(reason="interrupted", what="SIGINT"),
@@ -98,7 +108,10 @@ MAY_FOLLOW: dict[str, set[str]] = {
     "no root": (ANYTIME - {"UserSpoke"}) | {"Rewound", "RunStarted"},
     "Thinking": ASKING | {"Replied with calls"},
     "Acting": ACTING | {"RunStarted child", "ToolCalled", "ToolReturned", "ToolReturned delegate"},
-    "begun": ACTING | {"RunStarted child", "ToolReturned", "ToolReturned delegate"},
+    "begun": ACTING | {"RunStarted child", "ToolReturned", "ToolReturned delegate", "Asked"},
+    "asked": ACTING | {"RunStarted child", "ToolReturned delegate", "AskAnswered"},
+    "asked and answered": ACTING
+    | {"RunStarted child", "ToolCalled", "ToolReturned", "ToolReturned delegate"},
     "in doubt": ACTING | {"RunStarted child", "ToolReturned", "ToolReturned delegate"},
     "returned": ACTING | {"RunStarted child", "ToolReturned delegate"},
     "child": ACTING | {"ToolCalled", "ToolReturned"},

@@ -194,10 +194,17 @@ def retry(page: Page, run: Run, name: str, message: str, usage: Usage) -> None:
 
 
 def hand_over(page: Page, run: Run) -> None:
-    """Once the tools are done, delegates are called; once these are back, a person is asked."""
+    """Once the tools are done, delegates are called; once these are back, a person is asked.
+
+    So is one as soon as all tools that are left wait for what their servers asked.
+    """
     left = open_calls(run)
     kinds = {call.kind for call in left}
     if "tool" in kinds or "todo" in kinds:
+        asked = run.phase.asked if isinstance(run.phase, Acting) else ()
+        at_work = [call for call in left if call.kind in ("tool", "todo")]
+        if asked and len(asked) == len(at_work):
+            _ask(page, run, asked[0])
         return
     if "delegate" in kinds:
         _call_delegates(page, run, tuple(call for call in left if call.kind == "delegate"))

@@ -27,6 +27,8 @@ from msgspec.structs import replace
 from perstack.job import (
     Acting,
     Answered,
+    AskAnswered,
+    Asked,
     Call,
     CancelRequested,
     Concluding,
@@ -156,7 +158,17 @@ def _rewound(voice: Voice, event: Rewound, job: Job) -> Voice:
     return replace(voice, taken_up=event, segments=segments, hearing={})
 
 
-_Told = RunStarted | Replied | ReplyFailed | ToolReturned | UserSpoke | Stopped | RunFinished
+_Told = (
+    RunStarted
+    | Replied
+    | ReplyFailed
+    | ToolReturned
+    | Asked
+    | AskAnswered
+    | UserSpoke
+    | Stopped
+    | RunFinished
+)
 
 
 def _tell(page: Page, before: Job, event: _Told) -> None:
@@ -169,6 +181,10 @@ def _tell(page: Page, before: Job, event: _Told) -> None:
             _reply_failed(page, event)
         case ToolReturned():
             _tool_returned(page, event, before.runs[event.run])
+        case Asked(run=run):
+            hand_over(page, page.job.runs[run])
+        case AskAnswered():
+            _ask_answered(page, event)
         case UserSpoke():
             _user_spoke(page, event)
         case Stopped():
@@ -290,26 +306,43 @@ def _tools_done(page: Page, event: ToolReturned, run: Run, before: Run) -> None:
 def _come_back(page: Page, event: ToolReturned, run: Run, before: Run, call: Call) -> None:
     """A delegate or a person answered a run that had stopped for it."""
     left = open_calls(run)
-    if any(other.kind == "delegate" for other in left):
+    asked = isinstance(run.phase, Acting) and run.phase.asked
+    if any(other.kind == "delegate" for other in left) and not asked:
         return  # others are still at work
     if isinstance(run.phase, Acting) and (call.fault or not left):
         return  # only calls that cannot be made are left, or this is one: the run stopped knowing its result
+    _renew_answered(page, run, call, joined(event.parts))
+    if isinstance(run.phase, Acting):
+        resume_calls(page, run, page.calls(left), page.results(run))
+        return
+    message = _results_join(page, run, before)
+    page.told.append(wire.FinishAllToolCalls(**page.head(run), new_messages=message))
+    next_step(page, run)
+
+
+def _ask_answered(page: Page, event: AskAnswered) -> None:
+    """A person answered what a tool's server had asked, so that the call goes on."""
+    run = page.job.runs[event.run]
+    assert isinstance(run.phase, Acting)  # only a call in flight has a question
+    if page.segments[run.id].open:
+        return  # other calls are at work, and nobody was told of the question yet
+    text = msgspec.json.encode(event.content).decode()
+    _renew_answered(page, run, run.phase.flights[event.call].call, text)
+    resume_calls(page, run, page.calls(open_calls(run)), page.results(run))
+
+
+def _renew_answered(page: Page, run: Run, call: Call, text: str) -> None:
+    """Another segment of a run that had stopped for a delegate or a person, which begins with the answer."""
     segment = page.segments[run.id]
     renew(page, run, max(segment.step, segment.high) + 1)
     answer = wire.InteractiveToolCall(
         tool_call_id=call.id,
         tool_name=call.tool,
         skill_name=result_skill(call, page.job.lock),
-        text=joined(event.parts),
+        text=text,
     )
-    pending, results = page.calls(left), page.results(run)
+    pending, results = page.calls(open_calls(run)), page.results(run)
     start(page, run, segment.told, answer=answer, pending=pending or None, partial=results)
-    if isinstance(run.phase, Acting):
-        resume_calls(page, run, pending, results)
-        return
-    message = _results_join(page, run, before)
-    page.told.append(wire.FinishAllToolCalls(**page.head(run), new_messages=message))
-    next_step(page, run)
 
 
 def _results_join(page: Page, run: Run, before: Run) -> tuple[wire.Message, ...]:

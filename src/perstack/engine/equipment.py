@@ -11,7 +11,7 @@ same, since they are what somebody looked at; the difference is told, and ends a
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from time import monotonic
@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from perstack.definition import BASE_SKILL, Expert, InteractiveSkill, RemoteSkill, StdioSkill
 from perstack.errors import LockTampered, MissingEnv, PerstackError, SkillUnavailable
-from perstack.job import Call, Job, Notice, SkillConnected, SkillDisconnected, ToolsDiffer
+from perstack.job import Answer, Call, Job, Notice, SkillConnected, SkillDisconnected, ToolsDiffer
 from perstack.lock import Lock, Pin
 from perstack.skills import (
     Outcome,
@@ -137,13 +137,13 @@ class Equipment:
             self._compare(pin, name, skill.tools)
         return skill
 
-    async def use(self, key: str, call: Call) -> Outcome:
+    async def use(self, key: str, call: Call, answers: Sequence[Answer] = ()) -> Outcome:
         """The outcome of a call by the Expert `key`. Raises what `Skill.use` raises, and what `toolbox` does."""
         box = await self.toolbox(key)
         entry = box.entries.get(call.tool)
         if entry is None:  # asked for by a process that offered other tools
             raise SkillUnavailable(call.skill, f'it no longer offers a tool "{call.tool}"')
-        return await (await self.skill(key, entry.skill)).use(entry.own_name, call.args)
+        return await (await self.skill(key, entry.skill)).use(entry.own_name, call.args, answers)
 
     def _pin(self, key: str) -> Pin:
         return self._lock.experts[self._lock.expert(key).key]

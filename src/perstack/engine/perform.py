@@ -17,6 +17,7 @@ from perstack.errors import (
     UserError,
 )
 from perstack.job import (
+    Asked,
     Call,
     Event,
     ExpertMessage,
@@ -35,7 +36,7 @@ from perstack.job import (
     Waiting,
 )
 from perstack.models import Delta, Model, Reply, Request, ToolSpec, price_of
-from perstack.skills import Toolbox
+from perstack.skills import NeedsAnswer, Toolbox
 
 from .equipment import Equipment
 
@@ -162,7 +163,10 @@ class Performer:
     async def _use(self, wish: Use) -> Event:
         call = wish.call
         try:
-            outcome = await self._equipment.use(wish.expert, call)
+            outcome = await self._equipment.use(wish.expert, call, wish.answers)
+        except NeedsAnswer as error:
+            asked = error.question
+            return Asked(run=wish.run, call=call.id, message=asked.message, schema=asked.schema)
         except (
             LockTampered
         ) as error:  # what was looked at is not what is there: nothing more is done with it

@@ -10,6 +10,8 @@ from .branch import (
 )
 from .events import (
     FORMAT,
+    AskAnswered,
+    Asked,
     CalledBy,
     CancelRequested,
     Event,
@@ -30,6 +32,7 @@ from .events import (
 )
 from .fork import forked, place_of_result, run_at, with_instruction, with_result
 from .messages import (
+    Answer,
     Call,
     CallKind,
     ExpertMessage,
@@ -38,6 +41,7 @@ from .messages import (
     Image,
     Json,
     Message,
+    Question,
     ResultPart,
     Text,
     Thought,
@@ -78,6 +82,7 @@ from .state import (
     Run,
     Stop,
     Thinking,
+    asked_of,
 )
 from .timeline import (
     Timeline,
@@ -114,7 +119,10 @@ __all__ = [
     "OUTCOME_UNKNOWN",
     "Acting",
     "Activity",
+    "Answer",
     "Answered",
+    "AskAnswered",
+    "Asked",
     "Call",
     "CallKind",
     "CalledBy",
@@ -140,6 +148,7 @@ __all__ = [
     "ModelChoice",
     "Notice",
     "Phase",
+    "Question",
     "Record",
     "Replied",
     "ReplyFailed",
@@ -173,6 +182,7 @@ __all__ = [
     "Waiting",
     "activity",
     "apply",
+    "asked_of",
     "cut",
     "decode_event",
     "decode_events",

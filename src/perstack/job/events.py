@@ -12,7 +12,7 @@ from perstack._value import Value
 from perstack.definition import Limits, ProviderName, Reasoning
 from perstack.lock import Lock
 
-from .messages import ExpertMessage, ResultPart, Usage
+from .messages import ExpertMessage, Json, ResultPart, Usage
 
 FORMAT = 1
 """The version of the log, said by its first event. Readers refuse a higher one."""
@@ -150,6 +150,29 @@ class ToolReturned(Fact, frozen=True, kw_only=True):
     ends: bool = False
 
 
+class Asked(Fact, frozen=True, kw_only=True):
+    """The server of a tool asked a person something during a call, which was then called off to wait for it.
+
+    schema: JSON Schema of the answer.
+    """
+
+    run: str
+    call: str
+    message: str
+    schema: dict[str, Json]
+
+
+class AskAnswered(Fact, frozen=True, kw_only=True):
+    """A person answered what was asked during a call, which can now be made again.
+
+    content: the answer, None if they declined.
+    """
+
+    run: str
+    call: str
+    content: dict[str, Json] | None = None
+
+
 class UserSpoke(Fact, frozen=True, kw_only=True):
     """A person said something. run: to whom, "" for the root."""
 
@@ -191,6 +214,8 @@ Event = (
     | ReplyFailed
     | ToolCalled
     | ToolReturned
+    | Asked
+    | AskAnswered
     | UserSpoke
     | CancelRequested
     | Stopped

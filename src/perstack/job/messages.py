@@ -93,6 +93,20 @@ class Call(Value, frozen=True):
     fault: str = ""
 
 
+class Question(Value, frozen=True, kw_only=True):
+    """What the server of a tool wants to know of a person before it goes on. schema: JSON Schema of the answer."""
+
+    message: str
+    schema: dict[str, Json]
+
+
+class Answer(Value, frozen=True, kw_only=True):
+    """What a person said to the question `message`. content: fits its schema; None: they declined."""
+
+    message: str
+    content: dict[str, Json] | None = None
+
+
 UserPart = Text | Image | File
 ResultPart = Text | Image | File
 

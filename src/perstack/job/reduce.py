@@ -25,7 +25,9 @@ Theory of operation
 4. `Stopped` and a crash differ only in what the log says; `Resumed` undoes both, putting calls that had begun
    in doubt and forgetting failed attempts. Nothing but `Resumed` or `Rewound` follows `Stopped`. Who takes a
    job up again wants it to go on, so a cancel that had not yet ended it is forgotten.
-5. A run that ends takes the runs below it along: nobody waits for them any more.
+5. A call whose server asks a person something (`Asked`) was called off, so it is neither at work nor in doubt.
+   `AskAnswered` lets it be made again from the start, with all answers so far.
+6. A run that ends takes the runs below it along: nobody waits for them any more.
 
 Cost: one event costs the size of the runs at work now, never the length of a history (`History` shares it) nor
 the number of runs that ended (a child leaves the state with its answer).
@@ -40,6 +42,8 @@ from msgspec.structs import replace
 from .branch import lineage
 from .events import (
     FORMAT,
+    AskAnswered,
+    Asked,
     CancelRequested,
     Event,
     JobStarted,
@@ -54,7 +58,7 @@ from .events import (
     ToolReturned,
     UserSpoke,
 )
-from .messages import ExpertMessage, History, Text, ToolMessage, Usage, said
+from .messages import Answer, ExpertMessage, History, Question, Text, ToolMessage, Usage, said
 from .state import (
     Acting,
     Answered,
@@ -173,7 +177,7 @@ def _apply(job: Job, event: Event) -> Job:
                 )
             run = _advance(_charged(run, event.call, child), event, job.seq + 1)
             return _without(_with(job, run), {child.id})
-        case ToolCalled():
+        case ToolCalled() | Asked() | AskAnswered():
             return _with(job, _advance(_run(job, event.run), event, job.seq + 1))
         case RunFinished():
             run = _run(job, event.run)
@@ -292,6 +296,13 @@ def _advance(run: Run, event: Event, seq: int) -> Run:
         case Acting(flights=flights) as phase, ToolCalled(call=id) if _may_begin(flights.get(id)):
             called = replace(flights[id], started=True, in_doubt=False)
             return replace(run, phase=replace(phase, flights={**flights, id: called}))
+        case Acting(flights=flights) as phase, Asked(call=id) if _is_at_work(flights.get(id)):
+            question = Question(message=event.message, schema=event.schema)
+            asked = replace(flights[id], started=False, question=question)
+            return replace(run, phase=replace(phase, flights={**flights, id: asked}))
+        case Acting(flights=flights) as phase, AskAnswered(call=id) if _is_asked(flights.get(id)):
+            answered = _answered(flights[id], event)
+            return replace(run, phase=replace(phase, flights={**flights, id: answered}))
         case Acting(flights=flights) as phase, ToolReturned(call=id) if _is_open(flights, id):
             return _returned(run, phase, flights[id], event, seq)
         case ((Thinking() | Acting() | Concluding() | Answered()), RunFinished()):
@@ -319,7 +330,29 @@ def _charged(run: Run, call: str, child: Run) -> Run:
 
 
 def _is_open(flights: dict[str, Flight], id: str) -> bool:
-    return id in flights and flights[id].result is None
+    return id in flights and flights[id].result is None and flights[id].question is None
+
+
+def _is_at_work(flight: Flight | None) -> bool:
+    """Whether its tool is being used, by this process."""
+    return (
+        flight is not None
+        and flight.result is None
+        and flight.call.kind == "tool"
+        and flight.started
+        and not flight.in_doubt
+    )
+
+
+def _is_asked(flight: Flight | None) -> bool:
+    return flight is not None and flight.question is not None
+
+
+def _answered(flight: Flight, event: AskAnswered) -> Flight:
+    """A flight that can be made again, now that its question has its answer."""
+    assert flight.question is not None  # `_is_asked`
+    answer = Answer(message=flight.question.message, content=event.content)
+    return replace(flight, question=None, answers=(*flight.answers, answer))
 
 
 def _may_begin(flight: Flight | None) -> bool:
@@ -327,6 +360,7 @@ def _may_begin(flight: Flight | None) -> bool:
     return (
         flight is not None
         and flight.result is None
+        and flight.question is None
         and flight.call.kind == "tool"
         and (not flight.started or (flight.in_doubt and flight.call.repeatable))
     )

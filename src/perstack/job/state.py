@@ -11,7 +11,7 @@ from perstack.definition import Limits
 from perstack.lock import Lock
 
 from .events import CalledBy, Failure, ModelChoice
-from .messages import Call, History, ToolMessage, Usage
+from .messages import Answer, Call, History, Question, ToolMessage, Usage
 from .todo import TodoList
 
 
@@ -19,7 +19,8 @@ class Flight(Value, frozen=True, kw_only=True):
     """One call on its way: asked for, perhaps started, perhaps back.
 
     in_doubt: it had started when the process that made it ended. child: the run that answers it, or did. tokens,
-    cost: what that run took, once it has.
+    cost: what that run took, once it has. question: what its server waits to know; it is off until then. answers:
+    to earlier questions of it, in order.
     """
 
     call: Call
@@ -27,9 +28,17 @@ class Flight(Value, frozen=True, kw_only=True):
     in_doubt: bool = False
     child: str = ""
     result: ToolMessage | None = None
+    question: Question | None = None
+    answers: tuple[Answer, ...] = ()
     ends: bool = False
     tokens: int = 0
     cost: int = 0
+
+
+def asked_of(call: Call, question: Question) -> Call:
+    """A question of a server, as a call that a person answers."""
+    args = {"message": question.message, "requestedSchema": question.schema}
+    return Call(id=call.id, tool=call.tool, kind="ask", skill=call.skill, args=args)
 
 
 class Thinking(Value, frozen=True, kw_only=True, tag=True):
@@ -51,6 +60,24 @@ class Acting(Value, frozen=True, kw_only=True, tag=True):
     @property
     def open(self) -> tuple[Flight, ...]:
         return tuple(flight for flight in self.flights.values() if flight.result is None)
+
+    @property
+    def asked(self) -> tuple[Call, ...]:
+        """The questions of servers, as calls of the tools they came up in."""
+        return tuple(
+            asked_of(flight.call, flight.question)
+            for flight in self.open
+            if flight.question is not None
+        )
+
+    @property
+    def asking(self) -> tuple[Call, ...]:
+        """The open calls a person answers."""
+        return tuple(
+            flight.call
+            for flight in self.open
+            if flight.call.kind == "ask" and not flight.call.fault
+        )
 
 
 class Concluding(Value, frozen=True, kw_only=True, tag=True):
@@ -155,11 +182,13 @@ class Job(Value, frozen=True, kw_only=True):
 
     @property
     def questions(self) -> tuple[tuple[Run, Call], ...]:
-        """The open calls only a person can answer, oldest first, with the run that asked."""
+        """What only a person can answer, with the run that asks: by run, what holds up the others of it first.
+
+        A question of a tool's server is a call with the id of the call it came up in.
+        """
         return tuple(
-            (run, flight.call)
+            (run, call)
             for run in self.runs.values()
             if isinstance(run.phase, Acting)
-            for flight in run.phase.open
-            if flight.call.kind == "ask" and not flight.call.fault
+            for call in (*run.phase.asked, *run.phase.asking)
         )

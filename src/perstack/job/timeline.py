@@ -5,7 +5,8 @@ job's own state, so a call shows up when its result is there whatever else the r
 it is its turn, and the return of delegates when the last of them is back; reasoning is kept for each run apart.
 
 Ids are those of the documented view, with `seq` for the id of an event. A run that is spoken to after its end
-has a second query and perhaps a second answer; their ids end with `seq`.
+has a second query and perhaps a second answer; their ids end with `seq`. So does that of a question a
+tool's server has during a call, since the call has a row of its own later.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from .activity import (
 )
 from .branch import lineage
 from .events import (
+    Asked,
     Event,
     Replied,
     ReplyFailed,
@@ -41,9 +43,9 @@ from .events import (
     ToolReturned,
     UserSpoke,
 )
-from .messages import Call, joined
+from .messages import Call, Question, joined
 from .reduce import apply
-from .state import Acting, Concluding, Flight, Job, Run, Thinking
+from .state import Acting, Concluding, Flight, Job, Run, Thinking, asked_of
 from .wanted import gives_up, on_turn
 
 OUTPUT_LIMIT = "The reply was cut off at the output limit."
@@ -154,6 +156,12 @@ def _drafts(told: Timeline, event: Event, after: Job) -> Iterator[tuple[str, Act
                 yield run, Retry(id=f"retry-{seq}", error=why.name, message=why.message)
         case ToolReturned(run=run):
             yield from _returned(before.runs[run], event, after.runs[run], seq)
+        case Asked(run=run, call=id):
+            phase = before.runs[run].phase
+            assert isinstance(phase, Acting)  # else the event is illegal
+            question = Question(message=event.message, schema=event.schema)
+            row = _question(asked_of(phase.flights[id].call, question))
+            yield run, replace(row, id=f"{row.id}-{seq}")
         case RunFinished(run=run, outcome="completed", text=text):
             suffix = f"-{seq}" if told.threads[run].answered else ""
             yield run, Complete(id=f"completion-{run}{suffix}", text=text)

@@ -27,7 +27,7 @@ from .events import (
     ToolCalled,
     ToolReturned,
 )
-from .messages import Call, History, Text, UserMessage
+from .messages import Answer, Call, History, Text, UserMessage
 from .state import Acting, Answered, Concluding, Done, Flight, Job, Run, Thinking
 from .todo import todo_answer, todo_fault, todos_after
 
@@ -59,16 +59,17 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
-    """Call a tool of `expert`'s skills for `run`."""
+    """Call a tool of `expert`'s skills for `run`. answers: to what its server asked in earlier tries."""
 
     run: str
     expert: str
     step: int
     call: Call
+    answers: tuple[Answer, ...] = ()
 
     @property
     def key(self) -> tuple[object, ...]:
-        return ("use", self.run, self.step, self.call.id)
+        return ("use", self.run, self.step, self.call.id, len(self.answers))
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +176,8 @@ def _wanted_call(job: Job, run: Run, flight: Flight) -> Iterator[Command]:
             yield _result(run, call, call.fault, is_error=True)
         case "ask":
             return  # a person will answer
+        case _ if flight.question is not None:
+            return  # likewise
         case "delegate":
             yield from _wanted_delegate(job, run, flight)
         case "todo" if fault := todo_fault(call.args):
@@ -192,7 +195,9 @@ def _wanted_call(job: Job, run: Run, flight: Flight) -> Iterator[Command]:
             event = ToolCalled(run=run.id, call=call.id)
             yield Record(event=event, about=call.id, sync=not call.repeatable)
         case "tool":
-            yield Use(run=run.id, expert=run.expert, step=run.step, call=call)
+            yield Use(
+                run=run.id, expert=run.expert, step=run.step, call=call, answers=flight.answers
+            )
 
 
 def _wanted_delegate(job: Job, run: Run, flight: Flight) -> Iterator[Command]:

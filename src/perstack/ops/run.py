@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from shutil import copytree
 from tempfile import mkdtemp
+from typing import cast
 
 import msgspec
 from msgspec.structs import replace
@@ -29,11 +30,15 @@ from perstack.engine import Ears, Inbox, Plan, run_job
 from perstack.errors import UserError
 from perstack.job import (
     FORMAT,
+    Acting,
+    AskAnswered,
     Call,
     Event,
     Job,
     JobStarted,
+    Json,
     ModelChoice,
+    Question,
     Resumed,
     Rewound,
     Run,
@@ -55,6 +60,7 @@ from perstack.models import (
     open_recorder,
     price_of,
 )
+from perstack.skills import faults_in
 from perstack.store import Store
 
 from .jobs import history_place, store_at
@@ -376,8 +382,8 @@ class _Told(msgspec.Struct, rename="camel"):
     text: str
 
 
-def _answer(job: Job, query: str) -> ToolReturned:
-    """The result for the question that `query` answers: the one it names, else the oldest."""
+def _answer(job: Job, query: str) -> ToolReturned | AskAnswered:
+    """What follows from `query` as an answer to the question it names, else to the first."""
     run, call = job.questions[0]
     text = query
     try:
@@ -387,7 +393,51 @@ def _answer(job: Job, query: str) -> ToolReturned:
     else:
         run, call = _asked(job, told.tool_call_id)
         text = told.text
+    assert isinstance(run.phase, Acting)  # who asks is
+    if (question := run.phase.flights[call.id].question) is not None:
+        return AskAnswered(run=run.id, call=call.id, content=_content(question, text))
     return ToolReturned(run=run.id, call=call.id, parts=(Text(text=text),))
+
+
+def _content(question: Question, text: str) -> dict[str, Json] | None:
+    """What `text` says to what a tool's server asked: the members of its schema as JSON, or null to decline.
+
+    Where there is but one member, and that a text, `text` is it. Raises UserError for what does not fit.
+    """
+    try:
+        said = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        said = text
+    if said is None:
+        return None
+    if not isinstance(said, dict):
+        match question.schema.get("properties"):
+            case {**members} if [_type_of(member) for member in members.values()] == ["string"]:
+                said = dict.fromkeys(members, text)
+            case _:
+                needed = msgspec.json.encode(question.schema).decode()
+                raise UserError(
+                    f"The answer must be a JSON object, or null to decline. Its JSON Schema: {needed}"
+                )
+    content = cast("dict[str, Json]", said)
+    faults = faults_in(question.schema, content)
+    faults = faults or tuple(
+        f"`{n}` is no plain value" for n, v in content.items() if not _plain(v)
+    )
+    if faults:
+        raise UserError(f"The answer is not what was asked for: {'; '.join(faults)}.")
+    return content
+
+
+def _type_of(member: Json) -> Json:
+    return cast("dict[str, Json]", member).get("type") if isinstance(member, dict) else None
+
+
+def _plain(value: Json) -> bool:
+    """Whether a member of an answer may have that value by the protocol."""
+    if isinstance(value, list):
+        return all(isinstance(item, str) for item in cast("list[Json]", value))
+    return not isinstance(value, dict)
 
 
 def _asked(job: Job, id: str) -> tuple[Run, Call]:

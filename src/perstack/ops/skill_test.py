@@ -15,7 +15,7 @@ from perstack.engine import Equipment, drift, open_equipment, pinned_tools
 from perstack.errors import PerstackError, SkillUnavailable, ToolError, UserError
 from perstack.job import Job, Json, Notice, SkillConnected, Text
 from perstack.lock import Lock, LockFile, Pin
-from perstack.skills import Outcome, Tool, Toolbox, base_tools, faults_in, toolbox_of
+from perstack.skills import NeedsAnswer, Outcome, Tool, Toolbox, base_tools, faults_in, toolbox_of
 
 from .locking import lock_of, read_lock
 from .project import Flags, load_env, load_project, settle
@@ -230,6 +230,9 @@ async def _call(
         outcome = await skill.use(found.name, args)
     except ToolError as error:
         outcome = Outcome(parts=(Text(text=str(error)),), is_error=True)
+    except NeedsAnswer as error:
+        text = f"The call was called off, since its server asks: {error.question.message}"
+        outcome = Outcome(parts=(Text(text=text),), is_error=True)
     return Called(skill=where.skill, tool=found.name, outcome=outcome)
 
 

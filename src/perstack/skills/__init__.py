@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .arguments import faults_in
 from .base import base_tools, is_bundled, open_base
 from .remote import loopback_allowed
-from .skill import Outcome, Skill, Tool
+from .skill import NeedsAnswer, Outcome, Skill, Tool
 from .toolbox import Entry, Toolbox, toolbox_of
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Entry",
+    "NeedsAnswer",
     "Outcome",
     "Skill",
     "Tool",

@@ -10,7 +10,7 @@ What a connection is made of is not known here (`mcp.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -20,7 +20,7 @@ import anyio.lowlevel
 from anyio.abc import TaskStatus
 
 from perstack.errors import SkillUnavailable, sole
-from perstack.job import Json, Notice, SkillConnected, SkillDisconnected, SkillStderr
+from perstack.job import Answer, Json, Notice, SkillConnected, SkillDisconnected, SkillStderr
 
 from .skill import Outcome, Tool
 
@@ -77,8 +77,8 @@ class Life(Protocol):
         """Hear of changed tools, where that takes a task of its own."""
         ...
 
-    async def call(self, tool: str, args: dict[str, Json]) -> Outcome:
-        """Use a tool. Failures come back as outcomes that say what is known of them."""
+    async def call(self, tool: str, args: dict[str, Json], answers: Sequence[Answer]) -> Outcome:
+        """Use a tool. Failures come back as outcomes that say what is known of them. Raises NeedsAnswer."""
         ...
 
     async def ending(self) -> str:
@@ -138,9 +138,11 @@ class Keeper:
     def tools(self) -> tuple[Tool, ...]:
         return self._tools or ()
 
-    async def use(self, tool: str, args: dict[str, Json]) -> Outcome:
+    async def use(
+        self, tool: str, args: dict[str, Json], answers: Sequence[Answer] = ()
+    ) -> Outcome:
         await anyio.lowlevel.checkpoint()  # what fails at once must not keep others from running
-        return await (await self._alive()).call(tool, args)
+        return await (await self._alive()).call(tool, args, answers)
 
     async def _alive(self) -> Life:
         """The open connection, opened anew if need be. Raises SkillUnavailable."""

@@ -10,19 +10,22 @@ know.
 A call is made once. When the connection ends before the answer has come, the outcome says that it is unknown.
 When a call takes too long it is cancelled at the server. How a connection is kept is told in `keeper.py`.
 
+A server may ask a person something during a call (elicitation). The call is then cancelled at the server and says
+what was asked (`NeedsAnswer`), and is made again, from the start, once there is an answer.
+
 Not done here: which tools an Expert may use (`toolbox.py`), and whether arguments fit the schema.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    contextmanager,
 )
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -42,7 +45,7 @@ from pydantic import ValidationError
 from perstack._version import version
 from perstack.definition import RemoteSkill, StdioSkill
 from perstack.errors import SkillUnavailable
-from perstack.job import Json, SkillStarting, SkillStderr, Text
+from perstack.job import Answer, Json, Question, SkillStarting, SkillStderr, Text
 
 from .base.shell import Wrap, unwrapped
 from .keeper import Changed, Hear, Keeper, Life, Limits, opened
@@ -60,7 +63,7 @@ from .mcp_results import clean, outcome_of, tools_of
 from .patience import LONGEST, Patience
 from .public_http import CONNECT_S, PublicTransport, proxy_for
 from .remote import endpoint_of, headers_of
-from .skill import Outcome, Skill, Tool
+from .skill import NeedsAnswer, Outcome, Skill, Tool
 
 STARTUP_S = 60.0
 """What a server has to start and to list its tools: npx may have to download it first."""
@@ -74,11 +77,7 @@ TOOLS_MAX = 1000
 _POLL_S = 0.02
 _MESSAGE_MAX = 8192
 _SESSION_OVER = "Session terminated"  # the SDK's words, which have no code of their own
-_NO_ELICITATION = "Elicitation not supported"  # likewise
 _WAITING_MESSAGES = 64  # so that a call can be cancelled while the server does not read
-
-Ask = Callable[[str, dict[str, Json]], Awaitable[dict[str, Json] | None]]
-"""Asks a person: (message, JSON Schema of the answer) → the answer, None if there will be none."""
 
 _Streams = AbstractAsyncContextManager[Any]
 """A transport: the SDK's two streams, whose types it keeps private."""
@@ -107,7 +106,6 @@ async def open_stdio_skill(
     startup_s: float = STARTUP_S,
     tool_s: float = TOOL_S,
     wrap: Wrap = unwrapped,
-    ask: Ask | None = None,
     changed: Changed | None = None,
 ) -> AsyncGenerator[Skill]:
     """The local server `skill`, running in `workspace`, until the block is left. All it started has then ended.
@@ -130,7 +128,7 @@ async def open_stdio_skill(
             yield _Local(process)
 
     limits = Limits(startup_s=startup_s, tool_s=tool_s, again=1)
-    connect = partial(_connected, name, way, tool_s, ask)
+    connect = partial(_connected, name, way, tool_s)
     keeper = Keeper(name, connect, limits, hear, changed, lambda: murmur.tail)
     async with opened(keeper):
         yield keeper
@@ -146,7 +144,6 @@ async def open_remote_skill(
     startup_s: float = STARTUP_S,
     tool_s: float = TOOL_S,
     allow_loopback: bool = False,
-    ask: Ask | None = None,
     changed: Changed | None = None,
 ) -> AsyncGenerator[Skill]:
     """The remote server `skill`, connected until the block is left.
@@ -170,7 +167,7 @@ async def open_remote_skill(
         yield _Remote(endpoint, headers, silence, transport)
 
     limits = Limits(startup_s=startup_s, tool_s=tool_s, again=None)
-    connect = partial(_connected, name, way, tool_s, ask)
+    connect = partial(_connected, name, way, tool_s)
     async with opened(Keeper(name, connect, limits, hear, changed)) as keeper:
         yield keeper
 
@@ -200,14 +197,13 @@ async def _connected(
     name: str,
     way: Callable[[], AbstractAsyncContextManager[_Way]],
     tool_s: float,
-    ask: Ask | None,
 ) -> AsyncGenerator[Life]:
     """One connection, open until the block is left. Raises SkillUnavailable for all that goes wrong with it."""
     _hush()
     road: _Way | None = None
     try:
         async with way() as road, AsyncExitStack() as stack:
-            life = _Life(name, road, tool_s, ask)
+            life = _Life(name, road, tool_s)
             await life.connect(stack)
             yield life
     except (*_FAILURES, ExceptionGroup) as error:
@@ -226,10 +222,31 @@ def _hush() -> None:
             logger.addHandler(logging.NullHandler())
 
 
+class _Calling:
+    """A call under way. answers: those not given yet. question: the one it was called off for. over: set then."""
+
+    def __init__(self, clock: Patience, answers: Sequence[Answer]) -> None:
+        self.clock = clock
+        self.answers = list(answers)
+        self.question: Question | None = None
+        self.over = anyio.Event()
+
+    def answer(self, message: str) -> Answer | None:
+        """The first answer to `message` that was not given yet."""
+        known = next((answer for answer in self.answers if answer.message == message), None)
+        if known is not None:
+            self.answers.remove(known)
+        return known
+
+
+_CURRENT: ContextVar[_Calling | None] = ContextVar("_CURRENT", default=None)
+"""The call in whose context something is done, where that is known."""
+
+
 class _Life:
     """One connection, as the keeper sees it."""
 
-    def __init__(self, name: str, way: _Way, tool_s: float, ask: Ask | None) -> None:
+    def __init__(self, name: str, way: _Way, tool_s: float) -> None:
         self.spawned = anyio.current_time() if way.spawned else None
         self.greeted = 0.0
         self.news = anyio.Event()
@@ -238,8 +255,7 @@ class _Life:
         self._name = name
         self._way = way
         self._tool_s = tool_s
-        self._ask = ask
-        self._clocks: set[Patience] = set()
+        self._calling: set[_Calling] = set()
         self._client: Client
 
     async def connect(self, stack: AsyncExitStack) -> None:
@@ -253,7 +269,7 @@ class _Life:
             cache=None,
             client_info=types.Implementation(name=f"{self._name}-mcp-client", version=version()),
             message_handler=self._heard,
-            elicitation_callback=self._elicit if self._ask else None,
+            elicitation_callback=self._elicit,
         )
 
     @property
@@ -303,9 +319,11 @@ class _Life:
         except (MCPError, SubscriptionLost, TimeoutError):
             return  # the tools stay as they are known
 
-    async def call(self, tool: str, args: dict[str, Json]) -> Outcome:
+    async def call(self, tool: str, args: dict[str, Json], answers: Sequence[Answer]) -> Outcome:
         clock = Patience(self._tool_s)
-        self._clocks.add(clock)
+        calling = _Calling(clock, answers)
+        self._calling.add(calling)
+        current = _CURRENT.set(calling)
         try:
             with clock.scope:
                 result = await self._client.call_tool(tool, args, progress_callback=clock.progress)
@@ -316,7 +334,11 @@ class _Life:
             # RuntimeError: a result that is not what the tool's output schema says.
             return _failed(tool, f"the result cannot be used: {_reason_of(error)}")
         finally:
-            self._clocks.discard(clock)
+            _CURRENT.reset(current)
+            self._calling.discard(calling)
+            calling.over.set()
+        if calling.question is not None:
+            raise NeedsAnswer(calling.question)
         return _failed(tool, f"MCP error {types.REQUEST_TIMEOUT}: Request timed out: {clock.spent}")
 
     async def ending(self) -> str:
@@ -331,32 +353,35 @@ class _Life:
             return (
                 "the server had ended our session, so the call was not made; it can be made again"
             )
-        if error.code == types.INVALID_REQUEST and error.message == _NO_ELICITATION:
-            return "the tool wants to ask a person, and nobody can be asked here"
         return f"MCP error {error.code}: {clean(error.message, _MESSAGE_MAX)}"
 
     async def _elicit(
         self, context: ClientRequestContext, params: types.ElicitRequestParams
     ) -> types.ElicitResult | types.ErrorData:
-        if self._ask is None or not isinstance(params, types.ElicitRequestFormParams):
+        calling = self._asked_in()
+        if calling is None or not isinstance(params, types.ElicitRequestFormParams):
             return types.ElicitResult(action="decline")
-        with self._patience():
-            answer = await self._ask(clean(params.message, _MESSAGE_MAX), params.requested_schema)
+        message = clean(params.message, _MESSAGE_MAX)
+        answer = calling.answer(message)
         if answer is None:
+            schema = dict(params.requested_schema)
+            calling.question = calling.question or Question(message=message, schema=schema)
+            calling.clock.scope.cancel()
+            await calling.over.wait()  # so that the server hears of that first
+            return types.ElicitResult(action="cancel")
+        if answer.content is None:
             return types.ElicitResult(action="decline")
-        return types.ElicitResult(action="accept", content=answer)
+        return types.ElicitResult(action="accept", content=answer.content)
 
-    @contextmanager
-    def _patience(self) -> Generator[None]:
-        """No call times out meanwhile: people take their time, and we cannot know which call it is for."""
-        clocks = tuple(self._clocks)
-        for clock in clocks:
-            clock.stop()
-        try:
-            yield
-        finally:
-            for clock in clocks:
-                clock.go_on()
+    def _asked_in(self) -> _Calling | None:
+        """The call a question came up in, None if it cannot be told.
+
+        In the newer era, and over HTTP, its context says so. Else it is the only one there is.
+        """
+        current = _CURRENT.get()
+        if current in self._calling:
+            return current
+        return next(iter(self._calling)) if len(self._calling) == 1 else None
 
     async def _heard(self, message: IncomingMessage) -> None:
         if isinstance(message, types.ToolListChangedNotification):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
-from perstack.job import Json, ResultPart
+from perstack.job import Answer, Json, Question, ResultPart
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +36,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     is_error: bool = False
 
 
+class NeedsAnswer(Exception):
+    """A call was called off, since its server wants to know something of a person. It can be made again then."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question.message)
+        self.question = question
+
+
 class Skill(Protocol):
     """A source of tools, open until the context manager that gave it is left."""
 
@@ -43,6 +52,11 @@ class Skill(Protocol):
         """What it offers, before pick and omit."""
         ...
 
-    async def use(self, tool: str, args: dict[str, Json]) -> Outcome:
-        """Call one tool. Raises ToolError for what the model should be told, SkillUnavailable if it is gone."""
+    async def use(
+        self, tool: str, args: dict[str, Json], answers: Sequence[Answer] = ()
+    ) -> Outcome:
+        """Call one tool. answers: to questions that earlier tries of this call brought up.
+
+        Raises ToolError for what the model should be told, SkillUnavailable if it is gone, NeedsAnswer.
+        """
         ...

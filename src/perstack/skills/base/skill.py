@@ -6,7 +6,7 @@ import errno
 import os
 import resource
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import anyio.to_thread
 import msgspec
 
 from perstack.errors import SkillUnavailable, ToolError
-from perstack.job import Json, ResultPart, Text, TodoList, todo_answer, todos_after
+from perstack.job import Answer, Json, ResultPart, Text, TodoList, todo_answer, todos_after
 
 from ..skill import Outcome, Skill, Tool
 from . import files
@@ -72,7 +72,9 @@ class _Base:
     def tools(self) -> tuple[Tool, ...]:
         return base_tools()
 
-    async def use(self, tool: str, args: dict[str, Json]) -> Outcome:
+    async def use(
+        self, tool: str, args: dict[str, Json], answers: Sequence[Answer] = ()
+    ) -> Outcome:
         args = checked(tool, args)
         match tool:
             case "todo" | "clearTodo" | "attemptCompletion":
