@@ -12,7 +12,7 @@ import pytest
 from perstack.job import Answer
 from perstack.skills import NeedsAnswer, Skill
 
-from .world import World, told, until
+from .world import World, told
 
 pytestmark = pytest.mark.anyio
 
@@ -83,9 +83,3 @@ async def test_a_tool_that_asks_twice_gets_both_answers_from_the_start(world: Wo
         assert not outcome.is_error
     assert notes.read_text().split("\n")[-2] == "booked for 3"
     assert notes.read_text().count("begun 4") == 3
-
-
-async def test_nobody_asks_after_the_skill_is_closed(world: World):
-    async with world.nasty() as skill:
-        await asked(skill)
-    await until(lambda: world.processes() == [])
