@@ -70,7 +70,6 @@ ANSWERS: dict[Any, dict[str, Any]] = {}
 ANSWERED = threading.Condition()
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 LISTENERS: list[Any] = []
-CLIENT: dict[str, Any] = {}
 
 
 def say(message: dict[str, Any]) -> None:
@@ -188,8 +187,6 @@ def ask(request: Any, call: dict[str, Any]) -> dict[str, Any]:
             return text(json.dumps(call["inputResponses"]["name"]))
         wanted = {"name": {"method": "elicitation/create", "params": params}}
         return {"resultType": "input_required", "inputRequests": wanted, "requestState": "dark"}
-    if not CLIENT.get("capabilities", {}).get("elicitation"):
-        return text("there is nobody to ask", isError=True)
     mine = f"ask-{request}"
     say({"id": mine, "method": "elicitation/create", "params": params})
     with ANSWERED:
@@ -225,7 +222,6 @@ def answer(request: Any, method: str, params: dict[str, Any]) -> None:
             say({"id": request, "error": error})
             return
         case "initialize":
-            CLIENT.update(params)
             result = {
                 "protocolVersion": params["protocolVersion"],
                 "capabilities": {"tools": {"listChanged": True}},

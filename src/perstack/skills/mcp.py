@@ -10,8 +10,9 @@ know.
 A call is made once. When the connection ends before the answer has come, the outcome says that it is unknown.
 When a call takes too long it is cancelled at the server. How a connection is kept is told in `keeper.py`.
 
-A server may ask a person something during a call (elicitation). The call is then cancelled at the server and says
-what was asked (`NeedsAnswer`), and is made again, from the start, once there is an answer.
+A server may ask a person something during a call (elicitation). Unless somebody is there to answer (`Ask`), the
+call is then cancelled at the server and says what was asked (`NeedsAnswer`), and is made again, from the start,
+once there is an answer.
 
 Not done here: which tools an Expert may use (`toolbox.py`), and whether arguments fit the schema.
 """
@@ -19,11 +20,19 @@ Not done here: which tools an Expert may use (`toolbox.py`), and whether argumen
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Mapping,
+    Sequence,
+)
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    contextmanager,
 )
 from contextvars import ContextVar
 from functools import partial
@@ -79,6 +88,9 @@ _MESSAGE_MAX = 8192
 _SESSION_OVER = "Session terminated"  # the SDK's words, which have no code of their own
 _WAITING_MESSAGES = 64  # so that a call can be cancelled while the server does not read
 
+Ask = Callable[[str, dict[str, Json]], Awaitable[dict[str, Json] | None]]
+"""Asks a person who is there: (message, JSON Schema of the answer) → the answer, None if there will be none."""
+
 _Streams = AbstractAsyncContextManager[Any]
 """A transport: the SDK's two streams, whose types it keeps private."""
 
@@ -106,6 +118,7 @@ async def open_stdio_skill(
     startup_s: float = STARTUP_S,
     tool_s: float = TOOL_S,
     wrap: Wrap = unwrapped,
+    ask: Ask | None = None,
     changed: Changed | None = None,
 ) -> AsyncGenerator[Skill]:
     """The local server `skill`, running in `workspace`, until the block is left. All it started has then ended.
@@ -128,7 +141,7 @@ async def open_stdio_skill(
             yield _Local(process)
 
     limits = Limits(startup_s=startup_s, tool_s=tool_s, again=1)
-    connect = partial(_connected, name, way, tool_s)
+    connect = partial(_connected, name, way, tool_s, ask)
     keeper = Keeper(name, connect, limits, hear, changed, lambda: murmur.tail)
     async with opened(keeper):
         yield keeper
@@ -144,6 +157,7 @@ async def open_remote_skill(
     startup_s: float = STARTUP_S,
     tool_s: float = TOOL_S,
     allow_loopback: bool = False,
+    ask: Ask | None = None,
     changed: Changed | None = None,
 ) -> AsyncGenerator[Skill]:
     """The remote server `skill`, connected until the block is left.
@@ -167,7 +181,7 @@ async def open_remote_skill(
         yield _Remote(endpoint, headers, silence, transport)
 
     limits = Limits(startup_s=startup_s, tool_s=tool_s, again=None)
-    connect = partial(_connected, name, way, tool_s)
+    connect = partial(_connected, name, way, tool_s, ask)
     async with opened(Keeper(name, connect, limits, hear, changed)) as keeper:
         yield keeper
 
@@ -197,13 +211,14 @@ async def _connected(
     name: str,
     way: Callable[[], AbstractAsyncContextManager[_Way]],
     tool_s: float,
+    ask: Ask | None,
 ) -> AsyncGenerator[Life]:
     """One connection, open until the block is left. Raises SkillUnavailable for all that goes wrong with it."""
     _hush()
     road: _Way | None = None
     try:
         async with way() as road, AsyncExitStack() as stack:
-            life = _Life(name, road, tool_s)
+            life = _Life(name, road, tool_s, ask)
             await life.connect(stack)
             yield life
     except (*_FAILURES, ExceptionGroup) as error:
@@ -246,7 +261,7 @@ _CURRENT: ContextVar[_Calling | None] = ContextVar("_CURRENT", default=None)
 class _Life:
     """One connection, as the keeper sees it."""
 
-    def __init__(self, name: str, way: _Way, tool_s: float) -> None:
+    def __init__(self, name: str, way: _Way, tool_s: float, ask: Ask | None) -> None:
         self.spawned = anyio.current_time() if way.spawned else None
         self.greeted = 0.0
         self.news = anyio.Event()
@@ -255,6 +270,7 @@ class _Life:
         self._name = name
         self._way = way
         self._tool_s = tool_s
+        self._ask = ask
         self._calling: set[_Calling] = set()
         self._client: Client
 
@@ -358,20 +374,24 @@ class _Life:
     async def _elicit(
         self, context: ClientRequestContext, params: types.ElicitRequestParams
     ) -> types.ElicitResult | types.ErrorData:
-        calling = self._asked_in()
-        if calling is None or not isinstance(params, types.ElicitRequestFormParams):
+        if not isinstance(params, types.ElicitRequestFormParams):
             return types.ElicitResult(action="decline")
-        message = clean(params.message, _MESSAGE_MAX)
-        answer = calling.answer(message)
+        question = Question(
+            message=clean(params.message, _MESSAGE_MAX), schema=dict(params.requested_schema)
+        )
+        if self._ask is not None:
+            with self._patience():
+                return _elicited(await self._ask(question.message, question.schema))
+        calling = self._asked_in()
+        if calling is None:
+            return types.ElicitResult(action="decline")
+        answer = calling.answer(question.message)
         if answer is None:
-            schema = dict(params.requested_schema)
-            calling.question = calling.question or Question(message=message, schema=schema)
+            calling.question = calling.question or question
             calling.clock.scope.cancel()
             await calling.over.wait()  # so that the server hears of that first
             return types.ElicitResult(action="cancel")
-        if answer.content is None:
-            return types.ElicitResult(action="decline")
-        return types.ElicitResult(action="accept", content=answer.content)
+        return _elicited(answer.content)
 
     def _asked_in(self) -> _Calling | None:
         """The call a question came up in, None if it cannot be told.
@@ -382,6 +402,18 @@ class _Life:
         if current in self._calling:
             return current
         return next(iter(self._calling)) if len(self._calling) == 1 else None
+
+    @contextmanager
+    def _patience(self) -> Generator[None]:
+        """No call times out meanwhile: people take their time, and it may be for any of them."""
+        clocks = tuple(calling.clock for calling in self._calling)
+        for clock in clocks:
+            clock.stop()
+        try:
+            yield
+        finally:
+            for clock in clocks:
+                clock.go_on()
 
     async def _heard(self, message: IncomingMessage) -> None:
         if isinstance(message, types.ToolListChangedNotification):
@@ -600,6 +632,12 @@ class _Watched:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _elicited(content: dict[str, Json] | None) -> types.ElicitResult:
+    if content is None:
+        return types.ElicitResult(action="decline")
+    return types.ElicitResult(action="accept", content=content)
 
 
 def _failed(tool: str, why: str) -> Outcome:

@@ -52,7 +52,6 @@ async def test_a_call_that_is_slow_does_not_hold_up_another(world: World):
         ("fail", "it did not work", True),
         ("nothing", 'Tool nothing returned nothing with arguments: {"a":1}', False),
         ("structured", '{"answer":42}', False),
-        ("ask", "there is nobody to ask", True),
     ],
 )
 async def test_what_comes_back_is_told(world: World, tool: str, text: str, is_error: bool):
