@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -17,6 +18,7 @@ from .world import World, told
 pytestmark = pytest.mark.anyio
 
 ASKING = Path(__file__).parents[2] / "fakes" / "mcp_asking.py"
+NOTHING: dict[str, Any] = {}
 NAME = "What is your name?"
 
 
@@ -54,7 +56,7 @@ async def test_the_server_hears_that_the_call_was_called_off(world: World):
 
 async def test_an_older_server_with_several_calls_at_work_is_declined(world: World):
     async with world.nasty() as skill, anyio.create_task_group() as tasks:
-        tasks.start_soon(skill.use, "hang", {})
+        tasks.start_soon(skill.use, "hang", NOTHING)
         outcome = await skill.use("ask", {})
         assert json.loads(told(outcome)) == {"action": "decline"}
         tasks.cancel_scope.cancel()
@@ -62,7 +64,7 @@ async def test_an_older_server_with_several_calls_at_work_is_declined(world: Wor
 
 async def test_a_newer_server_says_which_of_several_calls_it_asks_in(world: World):
     async with world.nasty("modern") as skill, anyio.create_task_group() as tasks:
-        tasks.start_soon(skill.use, "hang", {})
+        tasks.start_soon(skill.use, "hang", NOTHING)
         assert await asked(skill) == NAME
         tasks.cancel_scope.cancel()
 
