@@ -174,19 +174,14 @@ def call(request: Any, params: dict[str, Any]) -> dict[str, Any] | None:
         case "ask" if "modern" in HABITS:
             return ask_in_return(params)
         case "ask":
-            return ask(request, params)
+            return ask(request)
         case _:
             return text(json.dumps(args))
 
 
-def ask(request: Any, call: dict[str, Any]) -> dict[str, Any]:
+def ask(request: Any) -> dict[str, Any]:
     schema = {"type": "object", "properties": {"name": {"type": "string"}}}
     params = {"mode": "form", "message": "What is your name?", "requestedSchema": schema}
-    if "modern" in HABITS:
-        if "inputResponses" in call:
-            return text(json.dumps(call["inputResponses"]["name"]))
-        wanted = {"name": {"method": "elicitation/create", "params": params}}
-        return {"resultType": "input_required", "inputRequests": wanted, "requestState": "dark"}
     mine = f"ask-{request}"
     say({"id": mine, "method": "elicitation/create", "params": params})
     with ANSWERED:

@@ -299,12 +299,3 @@ async def test_a_question_that_comes_as_a_result_is_asked_as_well(world: World):
     async with world.nasty("modern", ask=ask) as skill:
         answer = json.loads(told(await skill.use("ask", {})))
     assert answer == {"action": "accept", "content": {"name": "Ada"}, "state": "s-1"}
-
-
-async def test_a_question_that_nobody_can_be_asked_is_an_error_the_model_reads(world: World):
-    async with world.nasty("modern") as skill:
-        outcome = await skill.use("ask", {})
-    assert outcome.is_error
-    assert told(outcome) == (
-        "Error calling tool ask: the tool wants to ask a person, and nobody can be asked here"
-    )

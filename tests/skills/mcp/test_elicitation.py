@@ -32,6 +32,7 @@ async def asked(skill: Skill, *answers: Answer) -> str:
 async def test_a_call_is_called_off_with_the_question_and_made_again_with_the_answer(
     world: World, habits: tuple[str, ...]
 ):
+    state = {"state": "s-1"} if habits else {}
     async with world.nasty(*habits) as skill:
         with pytest.raises(NeedsAnswer) as caught:
             await skill.use("ask", {})
@@ -42,9 +43,13 @@ async def test_a_call_is_called_off_with_the_question_and_made_again_with_the_an
         }
         assert await asked(skill, Answer(message="Something else?", content={})) == NAME
         accepted = await skill.use("ask", {}, [Answer(message=NAME, content={"name": "Ada"})])
-        assert json.loads(told(accepted)) == {"action": "accept", "content": {"name": "Ada"}}
+        assert json.loads(told(accepted)) == {
+            **state,
+            "action": "accept",
+            "content": {"name": "Ada"},
+        }
         declined = await skill.use("ask", {}, [Answer(message=NAME)])
-        assert json.loads(told(declined)) == {"action": "decline"}
+        assert json.loads(told(declined)) == {**state, "action": "decline"}
         assert told(await skill.use("echo", {"a": 1})) == '{"a": 1}'
 
 
