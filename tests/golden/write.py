@@ -13,13 +13,18 @@ from msgspec.structs import replace
 
 from perstack.definition import Limits
 from perstack.job import (
+    AskAnswered,
+    Asked,
+    Event,
     Failure,
     File,
+    Generate,
     Image,
     Resumed,
     Rewound,
     Text,
     ToolReturned,
+    Use,
     UserSpoke,
     decode_events,
     fold,
@@ -118,7 +123,29 @@ def trouble() -> Log:
     return log
 
 
-LOGS: dict[str, Callable[[], Log]] = {f.__name__: f for f in (answer, work, talk, trouble)}
+def server() -> Log:
+    """A tool whose server asks twice before it answers."""
+
+    class Asks(World):
+        def answer(self, command: Generate | Use) -> Event:
+            if not isinstance(command, Use) or len(command.answers) == 2:
+                return super().answer(command)
+            known = len(command.answers)
+            schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}}
+            return Asked(
+                run=command.run, call=command.call.id, message=f"Sure ({known})?", schema=schema
+            )
+
+    world = Asks({("", 1): says("", call("book"))})
+    job, log = run(world)
+    for content in ({"ok": True}, None):
+        asker, asked = job.questions[0]
+        job = begin(log, [AskAnswered(run=asker.id, call=asked.id, content=content)])
+        job = drive(job, log, world)
+    return log
+
+
+LOGS: dict[str, Callable[[], Log]] = {f.__name__: f for f in (answer, work, talk, trouble, server)}
 
 
 def end_of(log: bytes) -> dict[str, object]:
