@@ -21,7 +21,7 @@ from tests.fakes.modelserver import ModelServer
 
 Provider = Literal["anthropic", "openai", "google"]
 
-LONG_S = 120
+LONG_S = 60
 """For a machine that has much else to do. What takes that long has hung."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -34,9 +35,16 @@ def fifo(path: Path) -> Path:
 
 def said_through(path: Path, process: subprocess.Popen[bytes]) -> str:
     """What the next writer says into a fifo; it is waited for as long as `process` lives."""
-    reader = subprocess.run(["cat", str(path)], capture_output=True, timeout=LONG_S, check=True)
-    assert process.poll() is None
-    return reader.stdout.decode().strip()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        said = b""
+        while not said.endswith(b"\n"):
+            assert process.poll() is None
+            if select.select([reader], [], [], 0.02)[0]:
+                said += os.read(reader, 100)
+        return said.decode().strip()
+    finally:
+        os.close(reader)
 
 
 def bash(pipeline: str, *args: str) -> list[str]:
