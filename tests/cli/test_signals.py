@@ -65,7 +65,7 @@ def group_is_gone(leader: int) -> bool:
 def test_a_signal_while_a_command_runs(number: signal.Signals, code: int, workspace: Path):
     ready = fifo(workspace / "ready")
     turns = [
-        runs("echo once >> count; echo $$ > ready; sleep 1000 & sleep 1000"),
+        runs("echo once >> count; sleep 1000 & sleep 1000 & echo $$ > ready; wait"),
         Says("I know that it was interrupted."),
     ]
     with ModelServer(turns) as server:
