@@ -430,12 +430,14 @@ def test_a_cassette_that_is_none(text: str, message: str, here: Here, workspace:
     assert is_one_message(ran.err)
 
 
-def test_a_recording_cannot_go_on_without_a_model(here: Here):
-    ran = here("run", "tic-tac-toe", "--demo")
-    again = here(
-        *("run", "tic-tac-toe", "More", "--continue-job", ran.job),
-        *("--workspace", ran.err.rsplit(" ", 1)[1].strip()),
-        env=KEY,
+def test_a_recording_cannot_go_on_without_a_model(tmp_path: Path):
+    env = KEY | {"TMPDIR": str(tmp_path)}
+    ran = perstack("run", "tic-tac-toe", "--demo", cwd=tmp_path, env=env)
+    (place,) = tmp_path.iterdir()
+    again = perstack(
+        *("run", "tic-tac-toe", "More", "--continue-job", ran.job, "--workspace", str(place)),
+        cwd=tmp_path,
+        env=env,
     )
     assert (ran.code, again.code) == (0, 1)
     assert "Choose one with --provider to go on." in again.err

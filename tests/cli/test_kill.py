@@ -6,6 +6,7 @@ are (default 240, some 25 s); a thousand find what two hundred do not.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
@@ -161,11 +162,12 @@ def check(workspace: Path) -> int:
 def test_a_killed_job_goes_on_and_nothing_is_done_twice(tmp_path: Path):
     seed = random.randrange(1 << 32)
     with ModelServer(script) as server, Forks(tmp_path / "first") as forks:
-        for name in ("warm", "timed"):
+        whole_s = math.inf  # how long a job takes that nobody kills
+        for name in ("warm", "timed", "again"):
             workspace = workspace_at(tmp_path / name)
             began = time.perf_counter()
             ran = forks.run(*NEW, cwd=workspace, env=keys(server))
-            whole_s = time.perf_counter() - began
+            whole_s = min(whole_s, time.perf_counter() - began)
             assert (ran.code, ran.err) == (0, "")
             assert check(workspace) == 0
 
