@@ -6,6 +6,7 @@
 | sse | Server-Sent Events at /mcp, of the SDK |
 | modern | knows only the 2026-07-28 revision |
 | locked | wants authorization |
+| guarded | as streamable, with OAuth. /expire ends access tokens, /revoke all, /asked tells what OAuth was asked |
 | broken | always answers 500 |
 | moved | redirects to another origin, whose port is in OTHER |
 | flood | answers every request with more JSON than anybody wants |
@@ -22,6 +23,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
@@ -137,6 +139,75 @@ async def modern(request: Request) -> Response:
             return JSONResponse({**head, "error": error}, status_code=400)
 
 
+def guarded() -> App:
+    """Signs in whoever comes to /authorize."""
+    inner = streamable()
+    good: dict[str, set[str]] = {"access": set(), "refresh": set(), "code": set()}
+    asked: list[str] = []
+
+    def fresh(kind: str) -> str:
+        made = f"{kind}-{len(asked)}-{os.urandom(8).hex()}"
+        good[kind].add(made)
+        return made
+
+    async def answer(request: Request) -> Response | None:
+        base = str(request.base_url).rstrip("/")
+        match request.url.path.strip("/").split("/"):
+            case [".well-known", "oauth-protected-resource", *_]:
+                return JSONResponse({"resource": f"{base}/mcp", "authorization_servers": [base]})
+            case [".well-known", "oauth-authorization-server"]:
+                there = os.environ.get("ELSEWHERE", base)
+                ends = {f"{end}_endpoint": f"{there}/o/{end}" for end in ("authorization", "token")}
+                more = {"issuer": base, "registration_endpoint": f"{base}/register"}
+                known = {"code_challenge_methods_supported": ["S256"]}
+                return JSONResponse({**ends, **more, **known, "response_types_supported": ["code"]})
+            case ["register"]:
+                asked.append("register")
+                return JSONResponse({**await request.json(), "client_id": "c-1"}, status_code=201)
+            case ["o", "authorization"]:
+                query = request.query_params
+                said = (
+                    {"code": fresh("code")}
+                    if "REFUSES" not in os.environ
+                    else {"error": "access_denied"}
+                )
+                back = urlencode({**said, "state": query["state"]})
+                return RedirectResponse(f"{query['redirect_uri']}?{back}", status_code=302)
+            case ["o", "token"]:
+                form = dict(parse_qsl((await request.body()).decode()))
+                kind = form["grant_type"]
+                asked.append(kind)
+                used = form.get("code", form.get("refresh_token", ""))
+                if used not in good["code"] | good["refresh"]:
+                    return JSONResponse({"error": "invalid_grant"}, status_code=400)
+                for tokens in good.values():
+                    tokens.discard(used)
+                made = {f"{kind}_token": fresh(kind) for kind in ("access", "refresh")}
+                return JSONResponse({**made, "token_type": "Bearer", "expires_in": 3600})
+            case ["expire"]:
+                good["access"].clear()
+                return Response("expired")
+            case ["revoke"]:
+                good["access"].clear()
+                good["refresh"].clear()
+                return Response("revoked")
+            case ["asked"]:
+                return JSONResponse(asked)
+            case _:
+                token = request.headers.get("authorization", "").removeprefix("Bearer ")
+                if token in good["access"] or token == "static":
+                    return None
+                where = f"{base}/.well-known/oauth-protected-resource/mcp"
+                challenge = {"WWW-Authenticate": f'Bearer resource_metadata="{where}"'}
+                return Response("who are you?", status_code=401, headers=challenge)
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        said = await answer(Request(scope, receive)) if scope["type"] == "http" else None
+        await (said or inner)(scope, receive, send)
+
+    return outer
+
+
 async def locked(_: Request) -> Response:
     return Response("who are you?", status_code=401, headers={"WWW-Authenticate": "Bearer"})
 
@@ -163,6 +234,8 @@ def app_of(kind: str) -> App:
             return streamable()
         case "sse":
             return sse()
+        case "guarded":
+            return guarded()
         case _:
             answer = {
                 "modern": modern,

@@ -12,11 +12,14 @@ from .toolbox import Entry, Toolbox, toolbox_of
 
 if TYPE_CHECKING:
     from .mcp import open_remote_skill, open_stdio_skill
+    from .oauth import FileTokens, SignIn
 
 __all__ = [
     "Entry",
+    "FileTokens",
     "NeedsAnswer",
     "Outcome",
+    "SignIn",
     "Skill",
     "Tool",
     "Toolbox",
@@ -37,4 +40,8 @@ def __getattr__(name: str) -> Any:
         from . import mcp
 
         return getattr(mcp, name)
+    if name in ("FileTokens", "SignIn"):
+        from . import oauth
+
+        return getattr(oauth, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """MCP servers as skills: local ones over stdin and stdout, remote ones over HTTP.
 
-The only module, beside the base skill's own server, that imports the MCP SDK, which takes a second. So it is
-itself imported only when an Expert has such a skill.
+Imports the MCP SDK, as only `oauth.py` and the base skill's own server do beside it. That takes a second, so it
+is itself imported only when an Expert has such a skill.
 
 Both eras of the protocol are spoken. `initialize` comes first, since almost every server knows it, and one that
 does not says so at once; asking the newer way first costs ten seconds with servers that ignore what they do not
@@ -43,6 +43,7 @@ import anyio
 import httpx2
 import mcp_types as types
 from mcp import Client, MCPError
+from mcp.client.auth import OAuthFlowError
 from mcp.client.session import ClientRequestContext, IncomingMessage
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
@@ -69,6 +70,7 @@ from .launch import (
     open_process,
 )
 from .mcp_results import clean, outcome_of, tools_of
+from .oauth import FileTokens, SignIn, SkillAuth
 from .patience import LONGEST, Patience
 from .public_http import CONNECT_S, PublicTransport, proxy_for
 from .remote import endpoint_of, headers_of
@@ -101,6 +103,7 @@ _FAILURES = (
     RuntimeError,
     OSError,
     httpx2.HTTPError,
+    OAuthFlowError,
     anyio.ClosedResourceError,
     anyio.BrokenResourceError,
 )
@@ -159,17 +162,30 @@ async def open_remote_skill(
     allow_loopback: bool = False,
     ask: Ask | None = None,
     changed: Changed | None = None,
+    sign_in: SignIn | None = None,
 ) -> AsyncGenerator[Skill]:
     """The remote server `skill`, connected until the block is left.
 
     Must be entered and left in the same task. name: the skill's. env: where the variables of `headersEnv` and
     the proxy settings are looked up. allow_loopback: let the server be this machine, and then without TLS.
+    sign_in: how a person signs in if the server wants it; without it a stored sign-in is used. A header
+    `Authorization` makes both unnecessary.
 
     Raises UserError and MissingEnv for what the Definition or the environment lacks, SkillUnavailable if the
     server cannot be reached, may not be, or does not answer within `startup_s`.
     """
     endpoint = endpoint_of(name, skill, allow_loopback=allow_loopback)
-    headers = {"user-agent": f"perstack/{version()}", **headers_of(name, skill, env)}
+    own_headers = headers_of(name, skill, env)
+    headers = {"user-agent": f"perstack/{version()}", **own_headers}
+    tokens, auth = FileTokens(endpoint, env), None
+    has_header = any(header.lower() == "authorization" for header in own_headers)
+    if not has_header and (sign_in is not None or tokens.exist()):
+        auth = SkillAuth(endpoint, tokens, sign_in, allow_loopback=allow_loopback)
+    advice = (
+        "`headersEnv` says which variable has the value of its header Authorization"
+        if has_header
+        else f"`perstack skill login <expert> {name}` signs in, or `headersEnv` gives it a header from a variable"
+    )
     # A call may be silent for as long as it may take; its own clock is the stricter one.
     silence = httpx2.Timeout(CONNECT_S, read=LONGEST * tool_s + CONNECT_S)
     transport = partial(
@@ -178,7 +194,7 @@ async def open_remote_skill(
 
     @asynccontextmanager
     async def way() -> AsyncGenerator[_Way]:
-        yield _Remote(endpoint, headers, silence, transport)
+        yield _Remote(endpoint, headers, silence, transport, auth, advice)
 
     limits = Limits(startup_s=startup_s, tool_s=tool_s, again=None)
     connect = partial(_connected, name, way, tool_s, ask)
@@ -524,11 +540,15 @@ class _Remote:
         headers: Mapping[str, str],
         silence: httpx2.Timeout,
         transport: Callable[[], PublicTransport],
+        auth: SkillAuth | None,
+        advice: str,
     ) -> None:
         self._endpoint = endpoint
         self._headers = headers
         self._silence = silence
         self._transport = transport
+        self._auth = auth
+        self._advice = advice
 
     async def dial(self, stack: AsyncExitStack, dial: _Dial) -> Client:
         transport = self._transport()
@@ -539,8 +559,8 @@ class _Remote:
         try:
             return await _dialled(stack, dial, stream)
         except (MCPError, ExceptionGroup) as error:
-            if transport.status not in _KNOWS_NO_POST:
-                if reason := _status_reason(transport.status):
+            if transport.status not in _KNOWS_NO_POST or self._fault:
+                if reason := self._reason(transport.status):
                     raise OSError(reason) from error
                 raise
         posted, transport = transport.status, self._transport()
@@ -549,13 +569,17 @@ class _Remote:
             return await stack.enter_async_context(dial(events, "legacy"))
         except (MCPError, ExceptionGroup, httpx2.HTTPError) as error:
             raise OSError(
-                _status_reason(transport.status)
+                self._reason(transport.status)
                 or f"it speaks neither Streamable HTTP (HTTP {posted}) nor SSE (HTTP {transport.status})"
             ) from error
 
     def _client(self, transport: PublicTransport) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
-            transport=transport, headers=dict(self._headers), timeout=self._silence, trust_env=False
+            transport=transport,
+            headers=dict(self._headers),
+            timeout=self._silence,
+            trust_env=False,
+            auth=self._auth,
         )
 
     def _again(self, transport: PublicTransport, *_: object, **__: object) -> httpx2.AsyncClient:
@@ -565,12 +589,17 @@ class _Remote:
     async def ending(self) -> str:
         return "the connection was lost"
 
+    @property
+    def _fault(self) -> str:
+        return self._auth.fault if self._auth else ""
 
-def _status_reason(status: int) -> str:
-    """What a status says of why there is no connection; "" if nothing."""
-    if status in (401, 403, 407):
-        return f"it wants authorization (HTTP {status}); `headersEnv` gives it a header from a variable"
-    return f"it answered HTTP {status}" if status == 429 or status >= 500 else ""
+    def _reason(self, status: int) -> str:
+        """What a status, or a sign-in that failed, says of why there is no connection; "" if nothing."""
+        if self._fault:
+            return self._fault
+        if status in (401, 403, 407):
+            return f"it wants authorization (HTTP {status}); {self._advice}"
+        return f"it answered HTTP {status}" if status == 429 or status >= 500 else ""
 
 
 # Any server ----------------------------------------------------------------------------------------------

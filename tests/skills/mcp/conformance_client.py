@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
+import httpx2
 
 from perstack.definition import RemoteSkill
-from perstack.skills import open_remote_skill
+from perstack.skills import SignIn, open_remote_skill
 
 ARGUMENTS: dict[str, dict[str, Any]] = {"add_numbers": {"a": 2, "b": 3}}
 
@@ -23,19 +25,33 @@ async def accept_defaults(message: str, schema: dict[str, Any]) -> dict[str, Any
     return {name: field["default"] for name, field in fields.items() if "default" in field}
 
 
-async def main(url: str) -> None:
+class Browser:
+    """Goes to a URL, and notes where it is sent from there."""
+
+    async def show(self, url: str) -> None:
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            self.sent_to = (await http.get(url)).headers["location"]
+
+    async def wait(self) -> dict[str, str]:
+        return dict(httpx2.URL(self.sent_to).params)
+
+
+async def main(url: str, home: str) -> None:
     skill = RemoteSkill(endpoint=url)
+    browser = Browser()
     async with open_remote_skill(
         "conformance",
         skill,
-        os.environ,
+        {**os.environ, "XDG_CONFIG_HOME": home},
         hear=lambda notice: None,
         allow_loopback=True,
         ask=accept_defaults,
+        sign_in=SignIn("http://127.0.0.1:8/callback", browser.show, browser.wait),
     ) as remote:
         for tool in remote.tools:
             outcome = await remote.use(tool.name, ARGUMENTS.get(tool.name, {}))
             print(tool.name, outcome.is_error, outcome.parts)  # noqa: T201  # for whoever debugs a scenario
 
 
-anyio.run(main, sys.argv[1])
+with TemporaryDirectory() as home:
+    anyio.run(main, sys.argv[1], home)

@@ -1,13 +1,15 @@
-"""`perstack skill test`: try the skills of an Expert by hand."""
+"""`perstack skill`: try the skills of an Expert by hand, sign in to remote ones and out again."""
 
 from __future__ import annotations
 
 import os
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import click
 import msgspec
 
@@ -37,7 +39,7 @@ class JsonObject(click.ParamType[dict[str, Json]]):
 
 @click.group()
 def skill() -> None:
-    """Try the skills of an Expert."""
+    """Try the skills of an Expert, and sign in to them."""
 
 
 @skill.command()
@@ -77,6 +79,49 @@ def test(
         for line in _as_text(trial):
             click.echo(plain(line))
     return FAILED if trial.failed else DONE
+
+
+@skill.command()
+@click.argument("expert_key", metavar="expertKey")
+@click.argument("skill_name", metavar="skill")
+@project_options
+@click.option("--no-browser", is_flag=True, help="Only print the address to sign in at.")
+def login(
+    expert_key: str,
+    skill_name: str,
+    config: str | None,
+    env_path: tuple[str, ...],
+    no_browser: bool,
+) -> int:
+    """Sign in to a remote skill of `expertKey` with OAuth, keep that for later runs, and list its tools."""
+    from perstack.ops.skill_login import Account, sign_in  # loads MCP's library
+
+    async def show(url: str) -> None:
+        click.echo(f"Sign in here:\n{plain(url)}")
+        if not no_browser:
+            await anyio.to_thread.run_sync(webbrowser.open, url, abandon_on_cancel=True)
+
+    account = Account(expert=expert_key, skill=skill_name, config=config, env_paths=env_path)
+    done = anyio.run(sign_in, account, os.environ, Path().resolve(), show)
+    how = "Signed in" if done.stored else "It did not ask for a sign-in"
+    click.echo(f"{how}. {plain(skill_name)}: {len(done.tools)} tool(s)")
+    for tool in done.tools:
+        click.echo(f"  {plain(tool)}")
+    return DONE
+
+
+@skill.command()
+@click.argument("expert_key", metavar="expertKey")
+@click.argument("skill_name", metavar="skill")
+@project_options
+def logout(expert_key: str, skill_name: str, config: str | None, env_path: tuple[str, ...]) -> int:
+    """Delete what is stored of a sign-in to a remote skill of `expertKey`."""
+    from perstack.ops.skill_login import Account, sign_out  # loads MCP's library
+
+    account = Account(expert=expert_key, skill=skill_name, config=config, env_paths=env_path)
+    had = anyio.run(sign_out, account, os.environ, Path().resolve())
+    click.echo("Signed out." if had else "There was no sign-in.")
+    return DONE
 
 
 def _as_text(trial: Trial) -> Iterator[str]:
