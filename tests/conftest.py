@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from perstack import models
+
+
+def pytest_configure() -> None:
+    """Programs under test get signals as from a terminal, also where the tests run in the background.
+
+    What a shell ignores for its background jobs, children inherit as ignored.
+    """
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGTERM, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
