@@ -32,7 +32,11 @@ BASE_SKILL = "@perstack/base"
 
 
 class StdioSkill(Value, frozen=True, tag="mcpStdioSkill", tag_field="type"):
-    """A local MCP server spoken to over its standard input and output."""
+    """A local MCP server spoken to over its standard input and output.
+
+    startup_timeout_ms: to start and list its tools. tool_timeout_ms: for a call, between two signs of life. None:
+    the usual times.
+    """
 
     command: str
     package_name: str | None = None
@@ -42,6 +46,8 @@ class StdioSkill(Value, frozen=True, tag="mcpStdioSkill", tag_field="type"):
     required_env: tuple[str, ...] = ()
     allowed_domains: tuple[str, ...] = ()
     lazy_init: bool = False
+    startup_timeout_ms: int | None = msgspec.field(default=None, name="startupTimeout")
+    tool_timeout_ms: int | None = msgspec.field(default=None, name="toolTimeout")
     description: str | None = None
     rule: str | None = None
 
@@ -50,11 +56,13 @@ class RemoteSkill(Value, frozen=True, tag="mcpSseSkill", tag_field="type"):
     """A remote MCP server.
 
     headers_env: by name of the header, the variable that holds its value, with words before it that stand
-    before the value: "Bearer MY_TOKEN".
+    before the value: "Bearer MY_TOKEN". startup_timeout_ms, tool_timeout_ms: as for a local server.
     """
 
     endpoint: str
     headers_env: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    startup_timeout_ms: int | None = msgspec.field(default=None, name="startupTimeout")
+    tool_timeout_ms: int | None = msgspec.field(default=None, name="toolTimeout")
     pick: tuple[str, ...] = ()
     omit: tuple[str, ...] = ()
     allowed_domains: tuple[str, ...] = ()

@@ -339,6 +339,8 @@ def _skill(name: str, raw: RawTable, path: tuple[str, ...], notes: Notes) -> Ski
         return RemoteSkill(
             endpoint=table.need("endpoint", str, _endpoint_check(notes)) or "",
             headers_env=_headers_env(table),
+            startup_timeout_ms=table.count("startupTimeout", least=1),
+            tool_timeout_ms=table.count("toolTimeout", least=1),
             pick=pick,
             omit=omit,
             allowed_domains=domains,
@@ -361,6 +363,8 @@ def _skill(name: str, raw: RawTable, path: tuple[str, ...], notes: Notes) -> Ski
         required_env=required or (),
         allowed_domains=domains,
         lazy_init=bool(table.take("lazyInit", bool)) and name != BASE_SKILL,
+        startup_timeout_ms=table.count("startupTimeout", least=1),
+        tool_timeout_ms=table.count("toolTimeout", least=1),
         description=description,
         rule=rule,
     )

@@ -26,6 +26,8 @@ from perstack.errors import LockTampered, MissingEnv, PerstackError, SkillUnavai
 from perstack.job import Answer, Call, Job, Notice, SkillConnected, SkillDisconnected, ToolsDiffer
 from perstack.lock import Lock, Pin
 from perstack.skills import (
+    STARTUP_S,
+    TOOL_S,
     Outcome,
     Skill,
     Tool,
@@ -109,6 +111,22 @@ class Equipment:
         self._compared: dict[tuple[str, str], tuple[tuple[Tool, ...], LockTampered | None]] = {}
         self._told: set[ToolsDiffer] = set()
 
+    async def warm_up(self, key: str) -> None:
+        """The toolbox of an Expert is ready, but for the skills that a run does not wait for: they are starting.
+
+        Raises as `toolbox` does.
+        """
+        pin = self._pin(key)
+        pinned = pinned_tools(pin)
+        open_now = {name: s for name, s in _servers(pin.expert).items() if name not in pinned}
+        slots = {name: self._slot(name, skill) for name, skill in open_now.items()}
+        late = {n for n, s in open_now.items() if isinstance(s, StdioSkill) and s.lazy_init}
+        for name, slot in slots.items():
+            if name not in late:
+                await slot.get()
+        if not late:
+            await self.toolbox(key)
+
     async def toolbox(self, key: str) -> Toolbox:
         """The tools of an Expert; skills that are not pinned are started, side by side, if they are not open yet.
 
@@ -188,13 +206,25 @@ class Equipment:
             return self._base(skill)
         from perstack.skills import open_remote_skill, open_stdio_skill  # costs a second
 
+        startup_s = _seconds(skill.startup_timeout_ms, STARTUP_S)
+        tool_s = _seconds(skill.tool_timeout_ms, TOOL_S)
         if isinstance(skill, StdioSkill):
-            return open_stdio_skill(name, skill, self._env, self._workspace, hear=self._notify)
+            return open_stdio_skill(
+                name,
+                skill,
+                self._env,
+                self._workspace,
+                hear=self._notify,
+                startup_s=startup_s,
+                tool_s=tool_s,
+            )
         return open_remote_skill(
             name,
             skill,
             self._env,
             hear=self._notify,
+            startup_s=startup_s,
+            tool_s=tool_s,
             allow_loopback=loopback_allowed(self._env),
         )
 
@@ -235,6 +265,10 @@ def _check_env(name: str, skill: ServerSkill, env: Mapping[str, str]) -> None:
         missing = [variable for variable in skill.required_env if not env.get(variable)]
         if missing:
             raise MissingEnv(missing, f"skill {name}")
+
+
+def _seconds(ms: int | None, usual_s: float) -> float:
+    return usual_s if ms is None else ms / 1000
 
 
 def _identity(name: str, skill: ServerSkill) -> Hashable:

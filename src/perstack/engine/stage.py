@@ -99,7 +99,7 @@ async def run_job(
                 open_model(stage.job) as model,
                 open_equipment(stage.job, env, stage.notify, frozen=frozen) as equipment,
             ):
-                await equipment.toolbox(stage.job.expert)
+                await equipment.warm_up(stage.job.expert)
                 for event in plan.after(stage.job):
                     await stage.write(event, sync=True)
                 ears.ready(stage.job)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .arguments import faults_in
 from .base import base_tools, is_bundled, open_base
 from .remote import loopback_allowed
-from .skill import NeedsAnswer, Outcome, Skill, Tool
+from .skill import STARTUP_S, TOOL_S, NeedsAnswer, Outcome, Skill, Tool
 from .toolbox import Entry, Toolbox, toolbox_of
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .oauth import FileTokens, SignIn
 
 __all__ = [
+    "STARTUP_S",
+    "TOOL_S",
     "Entry",
     "FileTokens",
     "NeedsAnswer",

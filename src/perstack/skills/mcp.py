@@ -74,13 +74,7 @@ from .oauth import FileTokens, SignIn, SkillAuth
 from .patience import LONGEST, Patience
 from .public_http import CONNECT_S, PublicTransport, proxy_for
 from .remote import endpoint_of, headers_of
-from .skill import NeedsAnswer, Outcome, Skill, Tool
-
-STARTUP_S = 60.0
-"""What a server has to start and to list its tools: npx may have to download it first."""
-
-TOOL_S = 60.0
-"""What a call has between two signs of life: the call itself, and each progress it reports."""
+from .skill import STARTUP_S, TOOL_S, NeedsAnswer, Outcome, Skill, Tool
 
 PAGES_MAX = 100
 TOOLS_MAX = 1000

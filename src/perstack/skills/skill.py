@@ -9,6 +9,12 @@ import msgspec
 
 from perstack.job import Answer, Json, Question, ResultPart
 
+STARTUP_S = 60.0
+"""What a server has to start and to list its tools: npx may have to download it first."""
+
+TOOL_S = 60.0
+"""What a call has between two signs of life: the call itself, and each progress it reports."""
+
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """One callable thing.
