@@ -8,14 +8,16 @@ PerstackError
 │  │  └─ LockTampered   it, or what it pins, was changed
 │  ├─ UnknownExpert     .key, .close_matches
 │  ├─ MissingEnv        .names (names only, never values)
+│  ├─ RuntimeNotReady   .runtime, .kind
 │  └─ JobBusy           another process is writing this job
 ├─ WorldError           the world failed: may be tried again
 │  ├─ ModelError        .name, .retryable, .retry_after_s, .status
 │  ├─ SkillUnavailable  .skill, .stderr_tail
 │  ├─ StoreError        a log could not be written or read: disk full, read-only, gone
-│  ├─ RegistryError     .status, .reason
+│  ├─ RegistryError     .status, .reason, .aborted
 │  └─ SandboxError
 ├─ ToolError            told to the model as a tool result; it never stops a run
+├─ RegistryTampered     what a registry, or a copy of what it published, says is not what was published
 └─ CorruptLog           .path, .seq
 
 Errors hold data; `__str__` makes the sentence. Who must read it decides the type: a person (UserError,
@@ -26,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 
 class PerstackError(Exception):
@@ -112,6 +114,27 @@ class MissingEnv(UserError):
         return f"{', '.join(self.names)} {verb} not set; {self.needed_by} needs it.{hint}"
 
 
+class RuntimeNotReady(UserError):
+    """Another vendor's program cannot be the runtime as things are."""
+
+    def __init__(
+        self,
+        runtime: str,
+        kind: Literal["cli-not-found", "auth-missing", "version-mismatch"],
+        what: str,
+        help_url: str,
+    ) -> None:
+        super().__init__(what)
+        self.runtime = runtime
+        self.kind = kind
+        self.what = what
+        self.help_url = help_url
+
+    def __str__(self) -> str:
+        said = f'Runtime "{self.runtime}" prerequisites not met: {self.what}'
+        return f"{said}\nSee: {self.help_url}"
+
+
 class JobBusy(UserError):
     """Another process is writing this job's log. owner: what it wrote about itself."""
 
@@ -173,12 +196,19 @@ class StoreError(WorldError):
 
 
 class RegistryError(WorldError):
-    """The registry refused or could not be reached. reason: the server's own word for it."""
+    """The registry refused or could not be reached.
 
-    def __init__(self, message: str, *, status: int | None = None, reason: str = "") -> None:
+    status: of its answer; 0 if there was none, or none that can be read. reason: the server's own word for it.
+    aborted: it took too long.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, reason: str = "", aborted: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.aborted = aborted
 
 
 class SandboxError(WorldError):
@@ -187,6 +217,10 @@ class SandboxError(WorldError):
 
 class ToolError(PerstackError):
     """Told to the model as the result of its call; it never stops a run."""
+
+
+class RegistryTampered(PerstackError):
+    """What a registry says, or a copy of what it published, is not what was published. Nothing of it is used."""
 
 
 class CorruptLog(PerstackError):
@@ -200,6 +234,13 @@ class CorruptLog(PerstackError):
 
     def __str__(self) -> str:
         return f"{self.path}: event {self.seq}: {self.what}"
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The first error inside nested groups; `error` itself if it is no group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
 
 
 def sole(error: BaseException) -> BaseException:

@@ -208,7 +208,7 @@ def test_a_delegate_entry_says_how_its_version_is_chosen(
 ):
     spec = parse_delegate(text)
     assert (spec.kind, spec.selector, str(spec)) == (kind, selector, text)
-    assert spec.short == "b"
+    assert short_of(spec.name) == "b"
 
 
 @pytest.mark.parametrize(

@@ -23,18 +23,26 @@ from perstack.definition import (
     StdioSkill,
     parse_project,
 )
-from perstack.errors import LockError, LockTampered
+from perstack.errors import LockError, LockTampered, UserError
 from perstack.lock import (
     Lock,
     LockFile,
+    Origin,
     Pin,
     PinnedTool,
+    check_published,
+    check_rules,
     decode_lock,
+    digest_of,
     encode_lock,
     manifest_of,
     pinned,
+    published,
     with_tools,
 )
+from perstack.lock.encode import HEADER
+
+from .hashes import rehashed, unhashed
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "locks"
 
@@ -203,38 +211,53 @@ PLAIN = pinned(Expert(key="a", name="a", instruction="x"))
         ("integrity = ", "integrityWas = "),
     ],
 )
-def test_what_was_changed_by_hand_is_found(old: str, new: str) -> None:
-    text = encode_lock(FILE)
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "by its parts"])
+def test_what_was_changed_by_hand_is_found(old: str, new: str, whole: bool) -> None:
+    text = encode_lock(FILE) if whole else unhashed(encode_lock(FILE))
     assert old in text
     with pytest.raises(LockTampered, match=r"^perstack\.lock was changed: .*perstack install"):
         decode_lock(text.replace(old, new, 1), "perstack.lock")
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "says", "kind"),
     [
-        ("version = ", "perstack.lock is not TOML"),
-        ("", "no lock file that Perstack knows"),
-        ('version = "2"', "no lock file that Perstack knows"),
-        ('version = "1"\nlockFormat = 3', "newer Perstack"),
-        ('version = "1"\nlockFormat = "2"', "no lock file"),
-        ('version = "1"\nlockFormat = 2', "missing required field"),
-        (f"version = {'[' * 5000}", "nested too deeply"),
+        ("version = ", "not TOML any more", LockTampered),
+        (f"version = {'[' * 5000}", "nested too deeply", LockTampered),
+        ("<<<<<<< ours\nversion", "both sides of a merge", LockError),
+        ("", "no lock file that Perstack knows", LockError),
+        ('version = "2"', "no lock file that Perstack knows", LockError),
+        ('version = "1"\nlockFormat = 3', "newer Perstack", LockError),
+        ('version = "1"\nlockFormat = "2"', "no lock file", LockError),
+        ('version = "1"\nlockFormat = 2', "missing required field", LockError),
+        ('version = "1"\nlockFormat = 3\nfileHash = "sha256:0"', "fileHash", LockTampered),
+        ('version = "1"\nfileHash = 1979-05-27', "fileHash", LockTampered),
+        ('version = "1"\nat = 1979-05-27\nfileHash = ""', "fileHash", LockTampered),
         (
             'version = "1"\ngeneratedAt = 1\nconfigPath = "p"\n[experts.a]\ninstruction = 1',
             "cannot be used",
+            LockError,
         ),
     ],
 )
-def test_a_file_that_cannot_be_read_says_why_and_what_to_do(text: str, says: str) -> None:
+def test_a_file_that_cannot_be_read_says_why_and_what_to_do(
+    text: str, says: str, kind: type[LockError]
+) -> None:
     with pytest.raises(LockError, match="perstack install") as caught:
         decode_lock(text, "perstack.lock")
     assert says in str(caught.value)
+    assert type(caught.value) is kind
+
+
+def test_a_newer_lock_that_is_whole_asks_for_a_newer_perstack() -> None:
+    text = rehashed(encode_lock(FILE).replace("lockFormat = 2", "lockFormat = 3"))
+    with pytest.raises(LockError, match="Update Perstack") as caught:
+        decode_lock(text, "perstack.lock")
     assert type(caught.value) is LockError
 
 
 def test_a_date_in_a_schema_is_no_schema() -> None:
-    text = encode_lock(FILE)
+    text = unhashed(encode_lock(FILE))
     for old in ('inputSchema = { type = "object" }', "minLength = 1"):
         assert old in text
         with pytest.raises(LockError, match="cannot be used"):
@@ -249,7 +272,161 @@ def test_members_of_later_versions_are_skipped() -> None:
     text = encode_lock(FILE).replace("[experts", "[experts.x]", 0)
     text += '\n[experts."@acme/lead".packages."@perstack/base"]\nresolved = "0.0.36"\n'
     text = text.replace("lockFormat = 2\n", 'lockFormat = 2\nlater = "x"\n')
-    assert decode_lock(text, "perstack.lock") == FILE
+    assert decode_lock(rehashed(text), "perstack.lock") == FILE
+
+
+def test_a_lock_without_a_digest_over_the_whole_is_of_an_earlier_version() -> None:
+    assert decode_lock(unhashed(encode_lock(FILE)), "perstack.lock") == FILE
+
+
+PUBLISHED = Expert(
+    key="@acme/helper@1.0.0",
+    name="@acme/helper",
+    instruction="Help.",
+    description="Helps",
+    min_runtime_version="v1.0",
+)
+DOCUMENT = b'{"name":"@acme/helper","instruction":"Help."}'
+ORIGIN = Origin(
+    registry="https://registry.example",
+    resolved=f"https://registry.example/api/registry/v1/documents/{digest_of(DOCUMENT).replace(':', '/')}",
+    published_at="2026-01-20T10:00:00.000Z",
+    log_index=3911,
+    publisher="acme",
+)
+
+
+def test_a_published_expert_is_locked_with_where_it_came_from() -> None:
+    pin = published(DOCUMENT, PUBLISHED, ORIGIN)
+    spec = "@acme/helper@^1.0"
+    file = LockFile(lock=Lock(experts={PUBLISHED.key: pin}, resolutions={spec: PUBLISHED.key}))
+    told = tomllib.loads(encode_lock(file))
+    assert told["resolutions"][spec] == {"key": PUBLISHED.key, "registry": ORIGIN.registry}
+    entry = told["experts"][PUBLISHED.key]
+    assert entry["integrity"] == pin.integrity == digest_of(DOCUMENT)
+    assert {name: entry[name] for name in ("registry", "resolved", "publishedAt", "publisher")} == {
+        "registry": ORIGIN.registry,
+        "resolved": ORIGIN.resolved,
+        "publishedAt": ORIGIN.published_at,
+        "publisher": "acme",
+    }
+    assert entry["logIndex"] == 3911
+    assert decode_lock(encode_lock(file), "perstack.lock") == file
+
+
+SPEC = "@acme/helper@^1.0"
+SMALL = LockFile(
+    lock=Lock(
+        experts={
+            "lead": with_tools(
+                pinned(
+                    Expert(
+                        key="lead",
+                        name="lead",
+                        instruction="Lead.\nWell.",
+                        delegates=(SPEC,),
+                        skills={"search": SEARCH},
+                    )
+                ),
+                {"search": [FIND]},
+            ),
+            PUBLISHED.key: published(DOCUMENT, PUBLISHED, ORIGIN),
+        },
+        resolutions={SPEC: PUBLISHED.key},
+    ),
+    generated_at=1_769_851_800_000,
+    manifest="sha256:00",
+)
+"""One of all that a lock can hold."""
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x20])
+def test_a_flipped_byte_anywhere_is_found_or_changes_nothing(bit: int) -> None:
+    data = encode_lock(SMALL).encode()
+    harmless: list[int] = []
+    for place in range(len(data)):
+        flipped = bytes((*data[:place], data[place] ^ bit, *data[place + 1 :]))
+        try:
+            assert decode_lock(flipped.decode(), "perstack.lock") == SMALL
+        except LockTampered:
+            continue
+        harmless.append(place)
+    # a comment, blanks between words, and the name of the digest itself: what counts is as it was
+    assert all(place < len(HEADER) + 100 or data[place] in b" \t\n" for place in harmless)
+    assert len(harmless) < len(data) / 10
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("/documents/sha256/", "/documents/sha256/0"),
+        ("/documents/", "/document/"),
+        ('resolved = "https://registry.example', 'resolved = "https://registry.exampla'),
+        ('resolved = "', 'resolvee = "'),
+        ('publisher = "acme"\n', 'publisher = "acme"\nregistry = 1\n'),
+        (
+            f'key = "{PUBLISHED.key}"\nregistry = "https://',
+            f'key = "{PUBLISHED.key}"\nregistry = "http://',
+        ),
+        (f'key = "{PUBLISHED.key}"\nregistry = ', f'key = "{PUBLISHED.key}"\nregistrz = '),
+        (f'key = "{PUBLISHED.key}"\nname', 'key = "@acme/helper@1.0.1"\nname'),
+        (f'[experts."{PUBLISHED.key}"]', '[experts."@acme/helper@1.0.1"]'),
+    ],
+)
+def test_what_was_changed_of_a_published_expert_is_found_without_its_document(
+    old: str, new: str
+) -> None:
+    text = unhashed(encode_lock(SMALL))
+    assert old in text
+    with pytest.raises(LockError):
+        decode_lock(text.replace(old, new, 1), "perstack.lock")
+
+
+@pytest.mark.parametrize("digit", range(64))
+def test_each_digit_of_a_digest_counts(digit: int) -> None:
+    text = unhashed(encode_lock(SMALL))
+    at = text.index('integrity = "sha256:') + len('integrity = "sha256:') + digit
+    other = "0" if text[at] != "0" else "1"
+    with pytest.raises(LockTampered, match="do not belong together"):
+        decode_lock(f"{text[:at]}{other}{text[at + 1 :]}", "perstack.lock")
+
+
+def test_a_published_expert_is_held_against_its_document() -> None:
+    pin = published(DOCUMENT, PUBLISHED, ORIGIN)
+    check_published(pin, DOCUMENT, PUBLISHED, "perstack.lock")
+    with pytest.raises(LockTampered, match="is not the one"):
+        check_published(pin, DOCUMENT + b" ", PUBLISHED, "perstack.lock")
+    changed = replace(pin, expert=replace(PUBLISHED, instruction="Obey."))
+    with pytest.raises(LockTampered, match="was changed"):
+        check_published(changed, DOCUMENT, PUBLISHED, "perstack.lock")
+
+
+@pytest.mark.parametrize(
+    ("skill", "fault"),
+    [
+        (StdioSkill(command="npx", package_name="search"), ""),
+        (StdioSkill(command="bash"), "may start npx and uvx only"),
+        (StdioSkill(command="uvx", args=("-c",)), "has arguments"),
+        (StdioSkill(command="npx", required_env=("perstack_api_key_x",)), "the key of a registry"),
+    ],
+)
+def test_published_experts_may_not_have_every_skill(skill: StdioSkill, fault: str) -> None:
+    expert = replace(PUBLISHED, skills={"search": skill})
+    own = Lock(experts={expert.key: pinned(expert)})
+    check_rules(own)  # who writes it down in their own project may
+    lock = Lock(experts={expert.key: published(DOCUMENT, expert, ORIGIN)})
+    if not fault:
+        check_rules(lock)
+        return
+    with pytest.raises(UserError, match=fault):
+        check_rules(lock)
+
+
+def test_registries_of_scopes_are_part_of_the_manifest() -> None:
+    plain = '[experts.lead]\ninstruction = "Lead."\n'
+    scoped = f'{plain}[registries."@acme"]\nurl = "https://registry.example"\n'
+    one, other = (parse_project(text, "perstack.toml").project for text in (plain, scoped))
+    assert manifest_of(one) != manifest_of(other)
 
 
 # Laws ------------------------------------------------------------------------------------------------------
@@ -286,6 +463,16 @@ skills: st.SearchStrategy[dict[str, Skill]] = st.dictionaries(
 )
 
 
+origins = st.builds(
+    Origin,
+    registry=texts,
+    resolved=st.just(""),
+    published_at=texts,
+    log_index=st.none() | st.integers(0, 2**53 - 1),
+    publisher=texts,
+)
+
+
 @st.composite
 def pins(draw: st.DrawFn) -> Pin:
     expert = Expert(
@@ -298,6 +485,10 @@ def pins(draw: st.DrawFn) -> Pin:
         provider_tool_options=draw(st.dictionaries(texts, jsons, max_size=2)),
     )
     pin = pinned(expert)
+    if draw(st.booleans()):
+        origin, digits = draw(origins), draw(st.from_regex(r"[0-9a-f]{8}", fullmatch=True))
+        where = f"{origin.registry}/{draw(texts)}/documents/sha256/{digits}"
+        pin = replace(pin, integrity=f"sha256:{digits}", origin=replace(origin, resolved=where))
     if not draw(st.booleans()):
         return pin
     listed = st.lists(tools, max_size=3, unique_by=lambda tool: tool.name)

@@ -11,8 +11,10 @@ from typing import Any, Literal
 import msgspec
 
 from perstack._value import Value
+from perstack.errors import UserError
 
-from .key import EXPERT_VERSION, parse_version
+from .key import EXPERT_VERSION, RANGE, parse_version
+from .ranges import selects
 
 ProviderName = Literal[
     "anthropic",
@@ -94,7 +96,8 @@ DEFAULT_BASE = StdioSkill(description="Base skill", command="npx", args=("-y", B
 class Expert(Value, frozen=True):
     """One Expert. key: the table key in the file, or the exact key it was published under.
 
-    skills: by name, always with `@perstack/base` unless the author switched it off.
+    skills: by name, always with `@perstack/base` unless the author switched it off. approve, deny: texts of rules
+    on its calls and on those of its delegates, see `approval`.
     """
 
     key: str
@@ -109,6 +112,8 @@ class Expert(Value, frozen=True):
     provider_tools: tuple[str, ...] = ()
     provider_skills: tuple[dict[str, str], ...] = ()
     provider_tool_options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    approve: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
 
 
 class Limits(Value, frozen=True):
@@ -136,6 +141,31 @@ class ProviderTable(Value, frozen=True):
     setting: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
+class RegistryPlace(Value, frozen=True):
+    """`[registries."@scope"]`: the one registry of a scope.
+
+    key_env: the variable with its key. mirror: URL that is asked in its place.
+    """
+
+    url: str
+    key_env: str | None = None
+    mirror: str | None = None
+
+
+class RegistryRules(Value, frozen=True):
+    """`[registry]`: how versions are chosen.
+
+    min_release_age_s: seconds a version must have been out before a range or a tag chooses it, but for the names
+    in min_release_age_exclude (exact, or with a `*` at the end). mirror: URL that is asked in place of the default
+    registry. prefer_local: let a range that names an Expert of the project mean that, if its version fits.
+    """
+
+    min_release_age_s: float = msgspec.field(default=0.0, name="minReleaseAge")
+    min_release_age_exclude: tuple[str, ...] = ()
+    mirror: str | None = None
+    prefer_local: bool = True
+
+
 class Project(Value, frozen=True):
     """One `perstack.toml`, under the names it has there. None means the author said nothing.
 
@@ -156,16 +186,28 @@ class Project(Value, frozen=True):
     api_base_url: str = msgspec.field(default="https://api.perstack.ai", name="perstackApiBaseUrl")
     base_skill_command: tuple[str, ...] = msgspec.field(default=(), name="perstackBaseSkillCommand")
     env_path: tuple[str, ...] | None = None
+    registries: dict[str, RegistryPlace] = msgspec.field(default_factory=dict[str, RegistryPlace])
+    registry: RegistryRules = RegistryRules()
 
     def local(self, key: str) -> Expert | None:
-        """The Expert of this file that `key` names: its table key, or that with its exact version."""
+        """The Expert of this file that `key` names: its table key, alone or with its version or a range."""
         if key in self.experts:
             return self.experts[key]
-        name, version = split_version(key)
+        name = key[:1] + key[1:].partition("@")[0]
         expert = self.experts.get(name)
-        if expert is None or version is None:
-            return None
-        return expert if parse_version(version) == parse_version(expert.version) else None
+        return expert if expert is not None and self.means(key, expert.version) else None
+
+    def means(self, key: str, version: str) -> bool:
+        """Whether what stands after the name in `key` is `version`, or a range that may mean an own Expert's."""
+        selector = key[1:].partition("@")[2]
+        if EXPERT_VERSION.fullmatch(selector):
+            return parse_version(selector) == parse_version(version)
+        if not self.registry.prefer_local or not RANGE.fullmatch(selector) or selector == "x":
+            return False
+        try:
+            return selects(selector, parse_version(version))
+        except UserError:  # larger than ranges may be, which is said where it is resolved
+            return False
 
 
 def split_version(key: str) -> tuple[str, str | None]:

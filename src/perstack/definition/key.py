@@ -127,14 +127,6 @@ class DelegateSpec(Value, frozen=True):
     kind: SpecKind
     selector: str | None = None
 
-    @property
-    def scope(self) -> str | None:
-        return scope_of(self.name)
-
-    @property
-    def short(self) -> str:
-        return short_of(self.name)
-
     def __str__(self) -> str:
         return self.text
 

@@ -13,6 +13,8 @@ from .expert import (
     InteractiveTool,
     Project,
     ProviderTable,
+    RegistryPlace,
+    RegistryRules,
     RemoteSkill,
     StdioSkill,
 )
@@ -27,6 +29,8 @@ def wire_names(struct: type[msgspec.Struct]) -> tuple[str, ...]:
 TOP_KEYS = wire_names(Project)
 PROVIDER_KEYS = wire_names(ProviderTable)
 SETTING_KEYS = {name: tuple(TABLE[name].settings) for name in PROVIDERS}
+REGISTRY_PLACE_KEYS = wire_names(RegistryPlace)
+REGISTRY_RULE_KEYS = wire_names(RegistryRules)
 # key and name are the key of the table itself
 EXPERT_KEYS = (*(name for name in wire_names(Expert) if name not in ("key", "name")), "baseSkill")
 SKILL_KEYS = {
@@ -67,10 +71,10 @@ def _places(path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield f"in [providerToolOptions.{tool}]", keys
     yield "at the top of the file, above the first [table]", TOP_KEYS
     yield "in [provider]", PROVIDER_KEYS
-    if path[:1] in (
-        (),
-        ("provider",),
-    ):  # words like "name" and "project" mean nothing of it elsewhere
+    yield "in [registry]", REGISTRY_RULE_KEYS
+    yield 'in [registries."@scope"]', tuple(key for key in REGISTRY_PLACE_KEYS if key != "url")
+    # Elsewhere words like "name" and "project" mean nothing of it
+    if path[:1] in ((), ("provider",)):
         for name, keys in SETTING_KEYS.items():
             yield "in [provider.setting]" + (f" of {name}" if "setting" in path else ""), keys
     yield 'in [experts."<name>"]', EXPERT_KEYS

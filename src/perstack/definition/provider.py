@@ -7,7 +7,7 @@ to, is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -18,6 +18,8 @@ from perstack.errors import MissingEnv
 from .expert import ProviderName, ProviderTable
 
 PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
+SERVED: tuple[ProviderName, ...] = ("anthropic", "google", "openai", "deepseek", "ollama")
+"""Those that can be asked. A definition may name the others, too."""
 DEFAULT_PROVIDER: ProviderName = "anthropic"
 
 REGISTRY_KEY = "PERSTACK_API_KEY"
@@ -43,6 +45,14 @@ class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"ProviderAccess(provider={self.provider!r}, base_url={self.base_url!r}, ...)"
+
+
+def not_served(provider: str) -> str:
+    """What to say of a provider that is not in `SERVED`."""
+    return (
+        f'The provider "{provider}" is not served yet; it comes in a later version. '
+        f"These work today: {', '.join(SERVED)}."
+    )
 
 
 class Variable(Value, frozen=True):
@@ -171,6 +181,9 @@ def access_of(
         missing.append("AZURE_RESOURCE_NAME")
         hint += " AZURE_RESOURCE_NAME or baseUrl must be set; both may stand in [provider.setting]."
     if missing:
+        hint += "".join(
+            f" {name} is set: --provider {other} uses it." for other, name in _ready(env)
+        )
         raise MissingEnv(missing, f'provider "{provider}"', hint)
     return ProviderAccess(
         provider=provider,
@@ -184,6 +197,14 @@ def access_of(
 def provider_row(provider: ProviderName) -> ProviderRow:
     """What can be said about `provider`."""
     return TABLE[provider]
+
+
+def _ready(env: Mapping[str, str]) -> Iterator[tuple[ProviderName, str]]:
+    """The providers whose key is set, with its name."""
+    for provider in SERVED:
+        for item in TABLE[provider].variables:
+            if item.required and item.secret and env.get(item.name):
+                yield provider, item.name
 
 
 def variable_names(provider: ProviderName) -> tuple[str, ...]:

@@ -44,6 +44,10 @@ PUNYCODE = re.compile(r"(?:^|\.)(xn--)", re.ASCII | re.IGNORECASE)
 
 Check = Callable[[str], str | None]
 
+RUNTIME = (1, 0)
+"""The version of the runtime that Definitions ask for with `minRuntimeVersion`: what it offers them, not ours."""
+_RUNTIME = re.compile(r"v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.\d{1,9})?", re.ASCII)
+
 _PLACEHOLDER_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
@@ -98,6 +102,17 @@ def env_name_fault(text: str) -> str | None:
     return matching(ENV_NAME, "the name of an environment variable")(text) or sized(MAX_ENV_NAME)(
         text
     )
+
+
+def runtime_fault(least: str) -> str | None:
+    """Why this runtime will not do for a Definition with this `minRuntimeVersion`, to be put after its name."""
+    found = _RUNTIME.fullmatch(least)
+    if found is None:
+        return f"asks for the runtime {json.dumps(least)}, which is no version such as v1.0."
+    if (int(found[1]), int(found[2] or 0)) <= RUNTIME:
+        return None
+    ours = ".".join(str(number) for number in RUNTIME)
+    return f"needs the runtime {least}, and this Perstack is v{ours}. Update Perstack."
 
 
 def domain_fault(text: str) -> str | None:
@@ -209,9 +224,8 @@ def _split_url(text: str) -> SplitResult | None:
         return None
     try:
         url = urlsplit(text)
-        usable = (
-            bool(url.scheme and url.hostname) and url.port != 0
-        )  # .port raises for what is no port
+        # .port raises for what is no port
+        usable = bool(url.scheme and url.hostname) and url.port != 0
     except ValueError:
         return None
     return url if usable else None

@@ -14,45 +14,21 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 import msgspec
 
 from perstack._value import Value
-from perstack.errors import DefinitionError, Fault, UnknownExpert, UserError
+from perstack.errors import DefinitionError, Fault, UnknownExpert
 
 from . import rules
-from .expert import (
-    BASE_SKILL,
-    DEFAULT_BASE,
-    Expert,
-    InteractiveSkill,
-    InteractiveTool,
-    Project,
-    ProviderName,
-    ProviderTable,
-    Reasoning,
-    RemoteSkill,
-    RuntimeName,
-    Skill,
-    StdioSkill,
-    split_version,
-)
-from .instruction import tool_name_clashes
-from .key import EXPERT_NAME, EXPERT_VERSION, MAX_NAME, MAX_SELECTOR, TAG, parse_delegate, short_of
-from .levels import (
-    EXPERT_KEYS,
-    PROVIDER_KEYS,
-    PROVIDER_SKILL_KEYS,
-    SKILL_KEYS,
-    TOOL_KEYS,
-    TOOL_OPTION_KEYS,
-    TOP_KEYS,
-)
-from .provider import PROVIDERS, TABLE
+from .expert import Expert, Project, Reasoning, RuntimeName, split_version
+from .expert_table import read_expert
+from .key import EXPERT_VERSION
+from .levels import TOP_KEYS
+from .provider_tables import read_provider
+from .registries import read_places, read_rules, registry_url_fault
 from .table import Notes, RawTable, Table, as_table, dotted
-
-_PROVIDER_SKILL_IDS = ("pdf", "docx", "pptx", "xlsx")
 
 
 class BrokenExpert(Value, frozen=True):
@@ -112,9 +88,11 @@ class Parsed(Value, frozen=True):
                 todo.extend(expert.delegates)
 
     def _broken(self, key: str) -> BrokenExpert | None:
-        name, version = split_version(key)
-        broken = self.broken.get(name)
-        return broken if broken and (version is None or broken.version in (None, version)) else None
+        name, _, selector = key[1:].partition("@")
+        broken = self.broken.get(key[:1] + name)
+        if broken is None or not selector or broken.version is None:
+            return broken
+        return broken if self.project.means(key, broken.version) else None
 
 
 def parse_project(text: str, source: str, *, allow_loopback: bool = False) -> Parsed:
@@ -140,7 +118,7 @@ def parse_project(text: str, source: str, *, allow_loopback: bool = False) -> Pa
         if table is None:
             own.faults.append(Fault(dotted(("experts", key)), "expected a table"))
         else:
-            expert = _expert(key, table, project.provider, own)
+            expert = read_expert(key, table, project.provider, own)
         if expert is None or own.faults:
             broken[key] = BrokenExpert(version=_version_of(table), faults=tuple(own.faults))
         else:
@@ -167,9 +145,6 @@ def _version_of(raw: RawTable | None) -> str | None:
     return version if isinstance(version, str) and EXPERT_VERSION.fullmatch(version) else None
 
 
-# The levels of the file ----------------------------------------------------------------------------------
-
-
 def _project(top: Table) -> Project:
     timeout_ms = top.number("timeout", least=0)
     duration_ms = top.number("maxDuration", least=1)
@@ -180,7 +155,7 @@ def _project(top: Table) -> Project:
     top.table("experts")
     return Project(
         model=top.take("model", str, rules.not_empty),
-        provider=_provider(top),
+        provider=read_provider(top),
         reasoning_budget=_reasoning(top),
         runtime=cast("RuntimeName | None", top.choice("runtime", get_args(RuntimeName))),
         max_steps=top.count("maxSteps", least=1),
@@ -189,10 +164,12 @@ def _project(top: Table) -> Project:
         max_tokens=top.count("maxTokens", least=1),
         max_duration_s=None if duration_ms is None else duration_ms / 1000,
         max_cost=top.number("maxCost", least=0),
-        api_base_url=top.take("perstackApiBaseUrl", str, rules.https_fault)
+        api_base_url=top.take("perstackApiBaseUrl", str, registry_url_fault)
         or Project().api_base_url,
         base_skill_command=command,
         env_path=top.texts("envPath", rules.not_empty),
+        registries=read_places(top),
+        registry=read_rules(top),
     )
 
 
@@ -207,261 +184,3 @@ def _reasoning(top: Table) -> Reasoning | None:
         return None
     tokens = top.count("reasoningBudget", least=0)
     return "none" if tokens == 0 else tokens
-
-
-def _provider(top: Table) -> ProviderTable | None:
-    table = top.table("provider", PROVIDER_KEYS)
-    if table is None:
-        return None
-    name = cast("ProviderName | None", table.choice("providerName", PROVIDERS, needed=True))
-    if name is None:
-        return None
-    kinds = TABLE[name].settings
-    setting = table.table("setting", kinds)
-    if setting is None:
-        return ProviderTable(provider_name=name)
-    values: dict[str, Any] = {}
-    for key, kind in kinds.items():
-        match kind:
-            case "https":
-                values[key] = setting.take(key, str, rules.https_fault)
-            case "flag":
-                values[key] = setting.take(key, bool)
-            case "headers":
-                headers = setting.table(key)
-                values[key] = headers and {name: headers.take(name, str) for name in headers.raw}
-            case "text":
-                values[key] = setting.take(key, str)
-    return ProviderTable(
-        provider_name=name,
-        setting={key: value for key, value in values.items() if value is not None},
-    )
-
-
-_version_fault = rules.matching(EXPERT_VERSION, "a version; write three numbers like 1.2.0")
-_tag_fault = rules.matching(TAG, "a tag: lower-case letters, digits, dashes, underscores")
-_tool_fault = rules.matching(rules.TOOL_NAME, "a tool name: letters, digits, dashes, underscores")
-
-
-def _delegate_fault(text: str) -> str | None:
-    try:
-        parse_delegate(text)
-    except UserError as error:
-        return str(error)
-    return None
-
-
-def _expert(key: str, raw: RawTable, provider: ProviderTable | None, notes: Notes) -> Expert:
-    """The Expert under `key`. With faults in `notes` it is not to be used."""
-    table = Table(raw, ("experts", key), notes, EXPERT_KEYS)
-    if rules.utf16_length(key) > MAX_NAME:
-        table.fault((), f"the name has more than {MAX_NAME} characters")
-    elif not EXPERT_NAME.fullmatch(key):
-        table.fault(
-            (),
-            "an Expert's name holds lower-case letters, digits, dashes and underscores, "
-            "with at most one scope before it, as in @scope/name",
-            "the version goes into its own key `version`" if "@" in key[1:] else "",
-        )
-    size = rules.sized(rules.MAX_INSTRUCTION, least=1)
-    expert = Expert(
-        key=key,
-        name=key,
-        instruction=table.need("instruction", str, size) or "",
-        version=table.take("version", str, rules.sized(MAX_SELECTOR), _version_fault) or "1.0.0",
-        description=table.take("description", str, rules.sized(rules.MAX_DESCRIPTION, least=1)),
-        min_runtime_version=table.take("minRuntimeVersion", str, rules.not_empty),
-        skills=_skills(table),
-        delegates=table.texts("delegates", _delegate_fault, most=rules.MAX_DELEGATES) or (),
-        tags=table.texts("tags", _tag_fault, rules.sized(rules.MAX_TAG), most=rules.MAX_TAGS) or (),
-        provider_tools=_provider_tools(table, provider),
-        provider_skills=_provider_skills(table),
-        provider_tool_options=_tool_options(table),
-    )
-    if not notes.faults:  # else the positions might not be those in the file
-        _check_tool_names(table, expert)
-    return expert
-
-
-def _check_tool_names(table: Table, expert: Expert) -> None:
-    """A tool is known by its name alone, so no two delegates or interactive tools may share one."""
-    owners = [
-        (short_of(parse_delegate(text).name), (f"delegate {text}", ("delegates", str(n))))
-        for n, text in enumerate(expert.delegates)
-    ]
-    for name, skill in expert.skills.items():
-        if isinstance(skill, InteractiveSkill):
-            owners += [
-                (tool, (f"skill {name}", ("skills", name, "tools", tool))) for tool in skill.tools
-            ]
-    for (_, at), tool, (holder, _) in tool_name_clashes(owners):
-        what = f'the tool name "{tool}" is already taken by {holder}'
-        table.fault(
-            at, what, "a delegate's tool is named by what follows its scope; keep one of them"
-        )
-
-
-def _skills(expert: Table) -> dict[str, Skill]:
-    switched_off = expert.take("baseSkill", bool) is False
-    skills: dict[str, Skill] = {}
-    names = as_table(expert.raw.get("skills")) or {}
-    if switched_off and BASE_SKILL in names:
-        what = f"is false, but there is a skill {BASE_SKILL}"
-        expert.fault(("baseSkill",), what, "remove one of them")
-    elif not switched_off and BASE_SKILL not in names:
-        skills[BASE_SKILL] = DEFAULT_BASE
-    named = expert.named("skills", most=rules.MAX_SKILLS, longest=rules.MAX_SKILL_NAME)
-    for name, raw in named:
-        skill = _skill(name, raw, (*expert.path, "skills", name), expert.notes)
-        if skill is not None:
-            skills[name] = skill
-    return skills
-
-
-def _skill(name: str, raw: RawTable, path: tuple[str, ...], notes: Notes) -> Skill | None:
-    kind = Table(raw, path, notes).choice("type", tuple(SKILL_KEYS), needed=True)
-    if kind is None:
-        return None
-    table = Table(raw, path, notes, SKILL_KEYS[kind])
-    description = table.take("description", str, rules.sized(rules.MAX_DESCRIPTION))
-    rule = table.take("rule", str, rules.sized(rules.MAX_RULE))
-    if kind == "interactiveSkill":
-        if name == BASE_SKILL:
-            what = f"{BASE_SKILL} cannot be an interactiveSkill"
-            table.fault(("type",), what, "give the skill another name")
-        tools = _interactive_tools(table)
-        return InteractiveSkill(tools=tools, description=description, rule=rule)
-    entry = rules.sized(rules.MAX_TOOL_NAME, least=1)
-    pick = table.texts("pick", entry, most=rules.MAX_FILTER) or ()
-    omit = table.texts("omit", entry, most=rules.MAX_FILTER) or ()
-    domains = table.texts("allowedDomains", rules.domain_fault) or ()
-    if kind == "mcpSseSkill":
-        return RemoteSkill(
-            endpoint=table.need("endpoint", str, _endpoint_check(notes)) or "",
-            headers_env=_headers_env(table),
-            startup_timeout_ms=table.count("startupTimeout", least=1),
-            tool_timeout_ms=table.count("toolTimeout", least=1),
-            pick=pick,
-            omit=omit,
-            allowed_domains=domains,
-            description=description,
-            rule=rule,
-        )
-    required = table.texts("requiredEnv", rules.env_name_fault, most=rules.MAX_REQUIRED_ENV)
-    package, args = table.take("packageName", str), table.texts("args")
-    if not table.raw.get("packageName") and not table.raw.get("args"):
-        table.fault((), f"Skill {name} has no packageName or args. Please provide one of them.")
-    if package and args:
-        what = f"Skill {name} has both packageName and args. Please provide only one of them."
-        table.fault((), what)
-    return StdioSkill(
-        command=table.need("command", str, rules.not_empty) or "",
-        package_name=package or None,
-        args=args or (),
-        pick=pick,
-        omit=omit,
-        required_env=required or (),
-        allowed_domains=domains,
-        lazy_init=bool(table.take("lazyInit", bool)) and name != BASE_SKILL,
-        startup_timeout_ms=table.count("startupTimeout", least=1),
-        tool_timeout_ms=table.count("toolTimeout", least=1),
-        description=description,
-        rule=rule,
-    )
-
-
-def _endpoint_check(notes: Notes) -> rules.Check:
-    """As `endpoint_fault`; a server on this machine passes where that was allowed."""
-
-    def check(text: str) -> str | None:
-        if notes.allow_loopback and rules.is_loopback_url(text):
-            return None
-        return rules.endpoint_fault(text)
-
-    return check
-
-
-def _headers_env(skill: Table) -> dict[str, str]:
-    table = skill.table("headersEnv")
-    if table is None:
-        return {}
-    if len(table.raw) > rules.MAX_HEADERS:
-        table.fault((), f"has {len(table.raw)} entries; at most {rules.MAX_HEADERS} are allowed")
-    headers: dict[str, str] = {}
-    for name in table.raw:
-        if problem := rules.header_name_fault(name):
-            table.fault((name,), problem)
-        headers[name] = table.take(name, str, rules.header_value_fault) or ""
-    return headers
-
-
-def _interactive_tools(skill: Table) -> dict[str, InteractiveTool]:
-    if "tools" not in skill.raw:
-        skill.fault(("tools",), "is required")
-    tools: dict[str, InteractiveTool] = {}
-    named = skill.named("tools", most=rules.MAX_TOOLS, longest=rules.MAX_TOOL_NAME)
-    for name, raw in named:
-        table = Table(raw, (*skill.path, "tools", name), skill.notes, TOOL_KEYS)
-        if problem := _tool_fault(name):
-            table.fault((), problem)
-        tools[name] = InteractiveTool(
-            input_json_schema=table.need("inputJsonSchema", str, rules.json_schema_fault) or "{}",
-            description=table.take("description", str, rules.sized(rules.MAX_DESCRIPTION)),
-        )
-    return tools
-
-
-def _provider_tools(expert: Table, provider: ProviderTable | None) -> tuple[str, ...]:
-    """Without a [provider] table the provider may come from the command line: then nothing is a fault."""
-    names = expert.texts("providerTools") or ()
-    every = sorted({tool for row in TABLE.values() for tool in row.tools})
-    for n, name in enumerate(names):
-        at = ("providerTools", str(n))
-        meant = difflib.get_close_matches(name, every, n=1)
-        hint = f'did you mean "{meant[0]}"?' if meant and meant[0] != name else ""
-        if provider is not None and name not in TABLE[provider.provider_name].tools:
-            own = ", ".join(TABLE[provider.provider_name].tools) or "none"
-            what = f'provider "{provider.provider_name}" has no tool "{name}"; it has: {own}'
-            expert.fault(at, what, hint)
-        elif name not in every:
-            expert.warn(at, f'no provider has a tool "{name}"', hint)
-    return names
-
-
-def _provider_skills(expert: Table) -> tuple[dict[str, str], ...]:
-    skills: list[dict[str, str]] = []
-    for n, raw in enumerate(expert.take("providerSkills", list[dict[str, Any]]) or ()):
-        path = (*expert.path, "providerSkills", str(n))
-        kind = Table(raw, path, expert.notes).choice(
-            "type", tuple(PROVIDER_SKILL_KEYS), needed=True
-        )
-        if kind is None:
-            continue
-        table = Table(raw, path, expert.notes, PROVIDER_SKILL_KEYS[kind])
-        if kind == "builtin":
-            chosen = table.choice("skillId", _PROVIDER_SKILL_IDS, needed=True)
-            skills.append({"type": kind, "skillId": chosen or ""})
-        else:
-            name = table.need("name", str, rules.sized(rules.MAX_SKILL_NAME, least=1))
-            definition = table.need("definition", str, rules.json_object_fault)
-            skills.append({"type": kind, "name": name or "", "definition": definition or ""})
-    return tuple(skills)
-
-
-def _tool_options(expert: Table) -> dict[str, Any]:
-    options = expert.table("providerToolOptions", TOOL_OPTION_KEYS)
-    if options is None:
-        return {}
-    read: dict[str, Any] = {}
-    for tool, keys in TOOL_OPTION_KEYS.items():
-        table = options.table(tool, keys)
-        if table is None:
-            continue
-        options_of: dict[str, Any] = {
-            key: table.count(key, least=1)
-            if key.startswith("max")
-            else list(table.texts(key) or ())
-            for key in keys
-        }
-        read[tool] = {key: value for key, value in options_of.items() if key in table.raw}
-    return read

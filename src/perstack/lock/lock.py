@@ -29,9 +29,26 @@ class PinnedTool(Value, frozen=True):
     may_repeat: bool = False
 
 
-class Pin(Value, frozen=True):
-    """One Definition in use. integrity: "sha256:" and the hex digest of its canonical document.
+class Origin(Value, frozen=True):
+    """Where a published Definition came from.
 
+    registry: the URL of the registry that has it. resolved: the URL of its document there. published_at: ISO 8601.
+    log_index: its place in the registry's transparency log, None if that has none. publisher: who published it,
+    by the log.
+    """
+
+    registry: str
+    resolved: str
+    published_at: str = ""
+    log_index: int | None = None
+    publisher: str = ""
+
+
+class Pin(Value, frozen=True):
+    """One Definition in use.
+
+    integrity: "sha256:" and the hex digest of its document: the published one if `origin` says where that is, else
+    the canonical one of the Definition itself.
     tools: those the Expert may use, by skill name; a skill that is not in it has to be asked for its tools.
     tools_integrity: digest over `tools`; empty if nobody made one.
     """
@@ -42,6 +59,7 @@ class Pin(Value, frozen=True):
         default_factory=dict[str, tuple[PinnedTool, ...]]
     )
     tools_integrity: str = ""
+    origin: Origin | None = None
 
 
 class Lock(Value, frozen=True):
