@@ -9,7 +9,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from perstack.definition import Limits
+from perstack.definition import Limits, Rules
 from perstack.dialect import WireEvent, checkpoints, speak, take_up, tell_notice, voice_of
 from perstack.job import (
     Acting,
@@ -64,7 +64,8 @@ class Story:
 
     def run(self, most: int = 150) -> Story:
         limits = Limits(max_steps=self.dice.choice((3, 8, 30, 1_000)), max_retries=2)
-        for event in opening(limits):
+        rules = Rules(approve=("toolc1", "toolc3"), deny=("toolc2",))
+        for event in opening(limits, rules=self.dice.choice((Rules(), rules))):
             self.write(event)
             self.murmur()
         while len(self.log.events) < most and self.move():

@@ -19,7 +19,7 @@ from perstack.dialect import (
     tell,
     voice_of,
 )
-from perstack.dialect.types import (
+from perstack.dialect.stream import (
     CompleteStreamingReasoning,
     CompleteStreamingRunResult,
     InitializeRuntime,

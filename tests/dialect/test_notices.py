@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from perstack.dialect import WireEvent, speak, take_up, tell_notice
 from perstack.job import (
+    ContainerStatus,
     Event,
     Failure,
     Heard,
+    ImageProgress,
     Job,
     Notice,
+    ProxyAccess,
     Resumed,
     SkillConnected,
     SkillDisconnected,
@@ -159,6 +162,33 @@ def test_skills_of_a_job_that_goes_on_are_told_after_the_runtime_too():
         "SkillConnected",
         "StartRun",
         "StartGeneration",
+    ]
+
+
+def test_walls_and_containers_have_events_of_their_own():
+    _, log = run(World())
+    told = telling(
+        [
+            *log.events[:2],
+            ImageProgress(stage="building", service="runtime", text="step 1", progress=0.5, at=2.0),
+            ContainerStatus(status="running", service="runtime", at=2.0),
+            ProxyAccess(skill="geo", action="allowed", domain="a.example", port=443, at=2.0),
+            ProxyAccess(
+                skill="geo", action="blocked", domain="b.example", port=22, reason="no", at=2.0
+            ),
+            *log.events[2:],
+        ]
+    )
+    common = {"id", "type", "timestamp", "jobId", "runId"}
+    assert [
+        {name: value for name, value in event.items() if name not in common}
+        for event in told
+        if event["type"] in ("dockerBuildProgress", "dockerContainerStatus", "proxyAccess")
+    ] == [
+        {"stage": "building", "service": "runtime", "message": "step 1", "progress": 0.5},
+        {"status": "running", "service": "runtime"},
+        {"action": "allowed", "domain": "a.example", "port": 443},
+        {"action": "blocked", "domain": "b.example", "port": 22, "reason": "no"},
     ]
 
 

@@ -20,6 +20,7 @@ def project(folder: Path, habits: str, more: str = "") -> Path:
     path = folder / "perstack.toml"
     path.write_text(
         f"""
+runtime = "local"
 [experts.worker]
 instruction = "Work."
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from perstack.definition import Limits
+from perstack.definition import Limits, Rules
 from perstack.job import (
+    ApprovalAnswered,
     AskAnswered,
     Asked,
     Event,
@@ -145,7 +146,24 @@ def server() -> Log:
     return log
 
 
-LOGS: dict[str, Callable[[], Log]] = {f.__name__: f for f in (answer, work, talk, trouble, server)}
+def rules() -> Log:
+    """Calls that a person allows, and does not; one that a rule denies; more rules when it goes on."""
+    first = (call("a", "push"), call("b", "push"), call("c", "drop"), call("d"))
+    world = World({("", 1): says("", *first), ("", 2): says("", call("e"))})
+    log = Log()
+    ruled = opening(rules=Rules(approve=("push", "mcp:mail/*"), deny=("drop(name=*)", "drop")))
+    job = drive(begin(log, ruled), log, world)
+    job = begin(log, [ApprovalAnswered(run="root", call="a", approved=True)])
+    job = drive(job, log, world)
+    said = ApprovalAnswered(run="root", call="b", approved=False, text="Not today.")
+    job = drive(begin(log, [Resumed(approve=("read",)), said]), log, world)
+    drive(begin(log, [ApprovalAnswered(run="root", call="e", approved=True)]), log, world)
+    return log
+
+
+LOGS: dict[str, Callable[[], Log]] = {
+    f.__name__: f for f in (answer, work, talk, trouble, server, rules)
+}
 
 
 def end_of(log: bytes) -> dict[str, object]:

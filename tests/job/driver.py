@@ -15,9 +15,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from perstack.definition import Expert, Limits
+from perstack.definition import Expert, Limits, Rules
 from perstack.job import (
     Acting,
+    ApprovalAnswered,
     AskAnswered,
     Asked,
     Call,
@@ -44,12 +45,14 @@ from perstack.job import (
     Use,
     apply,
     decode_event,
+    decode_events,
     encode_event,
     fold,
     wanted,
 )
 from perstack.lock import Lock, resolve, resolved
 
+ROOMY = Limits(max_steps=10_000)
 LEAD, HELPER, SCOUT = "lead", "@team/helper@1.0.0", "scout"
 PRICE = Usage(input_tokens=10, output_tokens=3, reasoning_tokens=1, cached_input_tokens=2)
 FAILED_PRICE = Usage(input_tokens=1)
@@ -62,7 +65,9 @@ _EXPERTS = {
 LOCK: Lock = resolved(resolve([LEAD]), lambda spec: _EXPERTS[HELPER if spec[0] == "@" else spec])
 
 
-def started(limits: Limits | None = None, job: str = "job") -> JobStarted:
+def started(
+    limits: Limits | None = None, job: str = "job", rules: Rules | None = None
+) -> JobStarted:
     return JobStarted(
         format=1,
         job=job,
@@ -73,12 +78,18 @@ def started(limits: Limits | None = None, job: str = "job") -> JobStarted:
         workspace="/workspace",
         runtime="local",
         version="0.1.0",
+        approve=rules.approve if rules else (),
+        deny=rules.deny if rules else (),
     )
 
 
-def opening(limits: Limits | None = None, query: str = "Go") -> tuple[Event, Event]:
+def opening(
+    limits: Limits | None = None, query: str = "Go", rules: Rules | None = None
+) -> tuple[Event, Event]:
     """The two facts every job begins with."""
-    return started(limits), RunStarted(run="root", expert=LEAD, query=query, instruction="Lead.")
+    return started(limits, rules=rules), RunStarted(
+        run="root", expert=LEAD, query=query, instruction="Lead."
+    )
 
 
 def call(id: str, tool: str = "read", kind: CallKind = "tool", **args: Any) -> Call:
@@ -250,6 +261,8 @@ def reply_to(job: Job, place: int = 0) -> Event:
     """An answer to one of the questions of `job`, whoever asks it."""
     run, call = job.questions[place]
     assert isinstance(run.phase, Acting)
+    if run.phase.flights[call.id].held:
+        return ApprovalAnswered(run=run.id, call=call.id, approved=bool(job.seq % 2), text="So.")
     if run.phase.flights[call.id].question is not None:
         content = {"n": job.seq} if job.seq % 3 else None
         return AskAnswered(run=run.id, call=call.id, content=content)
@@ -320,17 +333,50 @@ def run_with_crashes(
     world: World, crashes: Iterable[int], limits: Limits | None = None
 ) -> tuple[Job, Log]:
     """A job whose process ends at each of these lengths of the log, and is resumed each time."""
+    return _through(crashes, opening(limits), lambda job, log: drive(job, log, world))
+
+
+def run_with_answers(
+    world: RandomWorld, crashes: Iterable[int] = (), rules: Rules | None = None
+) -> tuple[Job, Log]:
+    """The same, under rules and in any order; every question is answered by a person."""
+    dice = Random(world.seed)
+
+    def go_on(job: Job, log: Log) -> Job:
+        job = drive(job, log, world, pick=dice.randrange)
+        while job.questions:
+            job = apply(job, log.append(reply_to(job, dice.randrange(len(job.questions)))))
+            job = drive(job, log, world, pick=dice.randrange)
+        return job
+
+    return _through(crashes, opening(ROOMY, rules=rules), go_on)
+
+
+def _through(
+    crashes: Iterable[int], first: Iterable[Event], go_on: Callable[[Job, Log], Job]
+) -> tuple[Job, Log]:
     log = Log()
-    job = begin(log, opening(limits))
+    job = begin(log, first)
     for length in crashes:
         log.crash_at = max(length, len(log.events))
         try:
-            return drive(job, log, world), log
+            return go_on(job, log), log
         except Crash:
             log.crash_at = None
             job = begin(log, [Resumed()])
     log.crash_at = None
-    return drive(job, log, world), log
+    return go_on(job, log), log
+
+
+def check_same_end(seed: int, crashes: Iterable[int], rules: Rules | None = None) -> None:
+    """With crashes every run ends as it does without, and the log alone gives the state. seed: of the servers."""
+    _, calm = run_with_answers(AskingServers(seed), rules=rules)
+    job, log = run_with_answers(AskingServers(seed), crashes, rules)
+    assert wanted(job) == ()
+    assert outcomes(log.events) == outcomes(calm.events)
+    assert fold(log.events) == job
+    events, _ = decode_events(line[:-1] for line in log.lines)
+    assert fold(events) == job
 
 
 def outcomes(events: Iterable[Event]) -> dict[str, list[tuple[str, str]]]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from random import Random
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perstack.definition import Limits
 from perstack.job import (
     Acting,
     Answer,
@@ -20,7 +16,6 @@ from perstack.job import (
     ToolCalled,
     Use,
     apply,
-    decode_events,
     fold,
     timeline,
     wanted,
@@ -30,56 +25,26 @@ from perstack.job.activity import GeneralTool, InteractiveTool
 from .driver import (
     CANCEL,
     AskingServers,
-    Crash,
     Log,
     begin,
     call,
+    check_same_end,
     drive,
     names,
     opening,
     outcomes,
-    reply_to,
+    run_with_answers,
     says,
 )
 from .driver import World as Scripted
 
-ROOMY = Limits(max_steps=10_000)
 SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}}}
 seeds = st.integers(0, 10**6)
 
 
-def to_the_end(job: Job, log: Log, world: AskingServers, dice: Random) -> Job:
-    job = drive(job, log, world, pick=dice.randrange)
-    while job.questions:
-        job = apply(job, log.append(reply_to(job, dice.randrange(len(job.questions)))))
-        job = drive(job, log, world, pick=dice.randrange)
-    return job
-
-
-def run(world: AskingServers, crashes: Iterable[int] = ()) -> tuple[Job, Log]:
-    """A job whose questions are answered; its process ends at each of these lengths of the log."""
-    log, dice = Log(), Random(world.seed)
-    job = begin(log, opening(ROOMY))
-    for length in crashes:
-        log.crash_at = max(length, len(log.events))
-        try:
-            return to_the_end(job, log, world, dice), log
-        except Crash:
-            log.crash_at = None
-            job = begin(log, [Resumed()])
-    log.crash_at = None
-    return to_the_end(job, log, world, dice), log
-
-
 @given(seed=seeds, crashes=st.lists(st.integers(2, 60), max_size=6).map(sorted))
 def test_a_crash_anywhere_does_not_change_how_any_run_ends(seed: int, crashes: list[int]):
-    _, calm = run(AskingServers(seed))
-    job, log = run(AskingServers(seed), crashes)
-    assert wanted(job) == ()
-    assert outcomes(log.events) == outcomes(calm.events)
-    assert fold(log.events) == job
-    events, _ = decode_events(line[:-1] for line in log.lines)
-    assert fold(events) == job
+    check_same_end(seed, crashes)
 
 
 @given(seed=seeds, crashes=st.lists(st.integers(2, 60), max_size=6).map(sorted))
@@ -87,7 +52,7 @@ def test_a_tool_that_may_not_repeat_is_used_once_for_each_answer_it_got(
     seed: int, crashes: list[int]
 ):
     world = AskingServers(seed)
-    _, log = run(world, crashes)
+    _, log = run_with_answers(world, crashes)
     repeatable = {
         (event.run, before.runs[event.run].step, call_id): flight.call.repeatable
         for before, event in zip(_states(log.events), log.events, strict=False)
@@ -98,10 +63,14 @@ def test_a_tool_that_may_not_repeat_is_used_once_for_each_answer_it_got(
 
 
 def test_a_crash_at_each_place_of_a_job_with_questions_leads_to_the_same_end():
-    seed = next(n for n in range(100) if names(run(AskingServers(n))[1].events).count("Asked") > 2)
-    _, calm = run(AskingServers(seed))
+    seed = next(
+        n
+        for n in range(100)
+        if names(run_with_answers(AskingServers(n))[1].events).count("Asked") > 2
+    )
+    _, calm = run_with_answers(AskingServers(seed))
     for place in range(2, len(calm.events) + 1):
-        _, log = run(AskingServers(seed), [place])
+        _, log = run_with_answers(AskingServers(seed), [place])
         assert outcomes(log.events) == outcomes(calm.events)
 
 

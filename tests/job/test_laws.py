@@ -37,6 +37,7 @@ from perstack.job import (
 
 from .driver import (
     CANCEL,
+    ROOMY,
     Log,
     RandomWorld,
     begin,
@@ -51,7 +52,6 @@ from .driver import (
 seeds = st.integers(0, 10**6)
 orders = st.randoms(use_true_random=False)
 crash_places = st.lists(st.integers(2, 60), max_size=6).map(sorted)
-ROOMY = Limits(max_steps=10_000)
 
 
 @given(seed=seeds, order=orders)

@@ -7,6 +7,8 @@ from msgspec.structs import replace
 
 from perstack.job import (
     FORMAT,
+    ApprovalAnswered,
+    ApprovalAsked,
     AskAnswered,
     Asked,
     CalledBy,
@@ -48,6 +50,9 @@ CHILD = RunStarted(
 ASKED = (*opening(), replied("t", "d", "q", "z"))
 QUESTION = Asked(run="root", call="t", message="Sure?", schema={"type": "object"})
 ANSWER = AskAnswered(run="root", call="t", content={})
+HELD = ApprovalAsked(run="root", call="t", rule="read")
+ALLOWED = ApprovalAnswered(run="root", call="t", approved=True)
+REFUSED = ApprovalAnswered(run="root", call="t", approved=False, text="No.")
 SILENT = Replied(run="root", message=says("", done("z")), usage=Usage())
 CONCLUDING = (*opening(), SILENT, ToolReturned(run="root", call="z", parts=OK, ends=True))
 
@@ -60,6 +65,9 @@ STATES: dict[str, tuple[Event, ...]] = {
     "in doubt": (*ASKED, ToolCalled(run="root", call="t"), Resumed()),
     "asked": (*ASKED, ToolCalled(run="root", call="t"), QUESTION),
     "asked and answered": (*ASKED, ToolCalled(run="root", call="t"), QUESTION, ANSWER),
+    "held": (*ASKED, HELD),
+    "allowed": (*ASKED, HELD, ALLOWED),
+    "refused": (*ASKED, HELD, REFUSED),
     "returned": (*ASKED, ToolReturned(run="root", call="t", parts=OK)),
     "child": (*ASKED, CHILD),
     "child done": (*ASKED, CHILD, RunFinished(run="child", outcome="failed", text="no")),
@@ -92,6 +100,11 @@ EVENTS: dict[str, Event] = {
     "Asked by a delegate": replace(QUESTION, call="d"),
     "AskAnswered": ANSWER,
     "AskAnswered ask": replace(ANSWER, call="q"),
+    "ApprovalAsked": HELD,
+    "ApprovalAsked of a delegate": replace(HELD, call="d"),
+    "ApprovalAnswered": ALLOWED,
+    "ApprovalAnswered, no": REFUSED,
+    "ApprovalAnswered ask": replace(ALLOWED, call="q"),
     "UserSpoke": UserSpoke(text="Hi"),
     "CancelRequested": CANCEL,
     "Stopped": Stopped(reason="interrupted", what="SIGINT"),
@@ -103,19 +116,24 @@ ANYTIME = {"Resumed", "CancelRequested", "Stopped", "UserSpoke"}
 ACTING = ANYTIME | {"RunFinished", "ToolReturned ask"}
 ASKING = ANYTIME | {"RunFinished", "Replied", "Replied, cut", "ReplyFailed"}
 
+FREE = ACTING | {"RunStarted child", "ToolCalled", "ToolReturned", "ToolReturned delegate"}
+
 MAY_FOLLOW: dict[str, set[str]] = {
     "nothing": {"JobStarted"},
     "no root": (ANYTIME - {"UserSpoke"}) | {"Rewound", "RunStarted"},
     "Thinking": ASKING | {"Replied with calls"},
-    "Acting": ACTING | {"RunStarted child", "ToolCalled", "ToolReturned", "ToolReturned delegate"},
+    "Acting": FREE | {"ApprovalAsked"},
     "begun": ACTING | {"RunStarted child", "ToolReturned", "ToolReturned delegate", "Asked"},
     "asked": ACTING | {"RunStarted child", "ToolReturned delegate", "AskAnswered"},
-    "asked and answered": ACTING
-    | {"RunStarted child", "ToolCalled", "ToolReturned", "ToolReturned delegate"},
+    "asked and answered": FREE | {"ApprovalAsked"},
+    "held": ACTING
+    | {"RunStarted child", "ToolReturned delegate", "ApprovalAnswered", "ApprovalAnswered, no"},
+    "allowed": FREE,
+    "refused": FREE - {"ToolCalled"},
     "in doubt": ACTING | {"RunStarted child", "ToolReturned", "ToolReturned delegate"},
     "returned": ACTING | {"RunStarted child", "ToolReturned delegate"},
-    "child": ACTING | {"ToolCalled", "ToolReturned"},
-    "child done": ACTING | {"ToolCalled", "ToolReturned", "ToolReturned delegate"},
+    "child": ACTING | {"ToolCalled", "ToolReturned", "ApprovalAsked"},
+    "child done": ACTING | {"ToolCalled", "ToolReturned", "ToolReturned delegate", "ApprovalAsked"},
     "Concluding": ASKING,
     "Answered": ANYTIME | {"RunFinished"},
     "Done": {"Resumed", "UserSpoke"},

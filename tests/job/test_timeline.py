@@ -38,6 +38,7 @@ from perstack.job import (
 from .driver import (
     CANCEL,
     PRICE,
+    ROOMY,
     Log,
     RandomWorld,
     World,
@@ -53,7 +54,6 @@ from .driver import (
 
 seeds = st.integers(0, 10**6)
 orders = st.randoms(use_true_random=False)
-ROOMY = Limits(max_steps=10_000)
 
 
 def shown(events: list[Event]) -> list[str]:

@@ -166,7 +166,7 @@ def theirs(
             continue
         for message in run:
             if isinstance(message, UserMessage):
-                content = [_content(part) for part in message.parts]
+                content = [content_of(part) for part in message.parts]
                 only = content[0] if len(content) == 1 and isinstance(content[0], str) else content
                 told.append(
                     ModelRequest(parts=[UserPromptPart(content=only)], instructions=INSTRUCTION)
@@ -177,7 +177,7 @@ def theirs(
 
 
 def _returned(message: ToolMessage) -> ToolReturnPart:
-    content = [_content(part) for part in message.parts]
+    content = [content_of(part) for part in message.parts]
     return ToolReturnPart(
         tool_name=message.tool,
         content=content[0] if len(content) == 1 else content,
@@ -186,7 +186,8 @@ def _returned(message: ToolMessage) -> ToolReturnPart:
     )
 
 
-def _content(part: Text | Image | File) -> str | BinaryContent:
+def content_of(part: Text | Image | File) -> str | BinaryContent:
+    """One part of a message as pydantic-ai keeps it."""
     if isinstance(part, Text):
         return part.text
     return BinaryContent(data=base64.b64decode(part.data), media_type=part.mime_type)
@@ -240,14 +241,9 @@ def _response(
     )
 
 
-async def ask(
-    model: Model,
-    messages: list[ModelMessage],
-    settings: Mapping[str, Any],
-    tools: Iterable[ToolSpec],
-) -> None:
-    """Let the oracle send its request; the server refuses it."""
-    parameters = ModelRequestParameters(
+def offered(tools: Iterable[ToolSpec]) -> ModelRequestParameters:
+    """`tools` as pydantic-ai is told of them."""
+    return ModelRequestParameters(
         function_tools=[
             ToolDefinition(
                 name=tool.name,
@@ -258,8 +254,19 @@ async def ask(
             for tool in tools
         ]
     )
+
+
+async def ask(
+    model: Model,
+    messages: list[ModelMessage],
+    settings: Mapping[str, Any],
+    tools: Iterable[ToolSpec],
+) -> None:
+    """Let the oracle send its request; the server refuses it."""
     try:
-        async with model.request_stream(messages, ModelSettings(**settings), parameters) as stream:
+        async with model.request_stream(
+            messages, ModelSettings(**settings), offered(tools)
+        ) as stream:
             async for _ in stream:
                 pass
     except ModelHTTPError:

@@ -16,7 +16,6 @@ import pytest
 from anthropic import AsyncAnthropic
 from anyio.abc import ByteStream
 from pydantic_ai.messages import (
-    BinaryContent,
     ModelMessage,
     ModelRequest,
     ModelRequestPart,
@@ -26,13 +25,10 @@ from pydantic_ai.messages import (
     ThinkingPart,
     ToolCallPart,
     ToolReturnPart,
-    UserContent,
     UserPromptPart,
 )
-from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.models.anthropic import AnthropicModel, AnthropicModelSettings
 from pydantic_ai.providers.anthropic import AnthropicProvider
-from pydantic_ai.tools import ToolDefinition
 
 from perstack.definition import Reasoning
 from perstack.job import (
@@ -53,6 +49,7 @@ from perstack.models.wires.anthropic import ANTHROPIC
 from perstack.models.wires.wire import Pieces
 
 from .anthropic_streams import SPEAKS, sse
+from .oracle_history import content_of, offered
 from .serving import Heard, Server, answer, serving
 
 pytestmark = [
@@ -181,18 +178,7 @@ async def their_body(
         # Its scale of named levels is another than the one of our specification.
         budget = budgets[cast("str", reasoning)]
         settings["anthropic_thinking"] = {"type": "enabled", "budget_tokens": budget}
-    parameters = ModelRequestParameters(
-        function_tools=[
-            ToolDefinition(
-                name=tool.name,
-                description=tool.description,
-                parameters_json_schema=tool.schema,
-                strict=False,
-            )
-            for tool in tools
-        ]
-    )
-    async with asked.request_stream(translated(messages), settings, parameters) as stream:
+    async with asked.request_stream(translated(messages), settings, offered(tools)) as stream:
         async for _ in stream:
             pass
     return msgspec.json.decode(server.heard[-1].body)
@@ -205,12 +191,12 @@ def translated(messages: Sequence[Message]) -> list[ModelMessage]:
     for message in messages:
         match message:
             case UserMessage():
-                asked.append(UserPromptPart(content_of(message.parts), timestamp=NOW))
+                asked.append(UserPromptPart([content_of(p) for p in message.parts], timestamp=NOW))
             case ToolMessage():
                 asked.append(
                     ToolReturnPart(
                         message.tool,
-                        content_of(message.parts),
+                        [content_of(part) for part in message.parts],
                         message.call,
                         outcome="failed" if message.is_error else "success",
                     )
@@ -221,15 +207,6 @@ def translated(messages: Sequence[Message]) -> list[ModelMessage]:
                 out.append(ModelResponse(parts=parts_of(message), provider_name="anthropic"))
     out.append(ModelRequest(parts=asked, instructions=SYSTEM))
     return out
-
-
-def content_of(parts: Sequence[Text | Image | File]) -> list[UserContent]:
-    return [
-        part.text
-        if isinstance(part, Text)
-        else BinaryContent(base64.b64decode(part.data), media_type=part.mime_type)
-        for part in parts
-    ]
 
 
 def parts_of(message: ExpertMessage) -> list[ModelResponsePart]:
@@ -266,9 +243,8 @@ def comparable(body: dict[str, Any], *, ours: bool) -> dict[str, Any]:
     else:
         body["tools"] = body.get("tools", [])
         body.pop("tool_choice", None)  # theirs is the API's default, spelled out
-        body["system"] = body["system"][
-            -1:
-        ]  # for some models it explains how it uses system messages
+        # For some models it explains how it uses system messages
+        body["system"] = body["system"][-1:]
     for mark in _marks(body):
         mark.pop("ttl", None)
     return body

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from perstack.errors import ModelError
 from perstack.job import Call, ExpertMessage, History, Text, Thought, Usage, said
 from perstack.models import Delta, Reply, Request, ToolSpec
-from perstack.models.sse import EventStream
 from perstack.models.wires.anthropic import ANTHROPIC
 from perstack.models.wires.wire import Pieces, Traits
 
+from . import streams
 from .anthropic_streams import (
     CALLS,
     PING,
@@ -34,14 +34,7 @@ REQUEST = Request(model="claude-sonnet-5-5", instruction="", history=History([sa
 
 
 def decoded(pieces: list[bytes], request: Request = REQUEST) -> tuple[Reply, list[Delta]]:
-    stream, decoder = EventStream(), ANTHROPIC.decoder(request)
-    deltas = [
-        delta
-        for piece in pieces
-        for event, data in stream.feed(piece)
-        for delta in decoder.feed(event, data)
-    ]
-    return decoder.reply(), deltas
+    return streams.decoded(ANTHROPIC, pieces, request)
 
 
 def reply_of(*events: Event) -> Reply:

@@ -12,10 +12,10 @@ import anthropic.resources.messages.messages as sdk
 import pytest
 from pydantic_ai.profiles.anthropic import anthropic_model_profile
 
-from perstack.definition import ProviderAccess, ProviderName
+from perstack.definition import SERVED, ProviderAccess, ProviderName
 from perstack.errors import UserError
 from perstack.models import default_model, ending, open_model, traits_of
-from perstack.models.catalog import SERVED, wire_of
+from perstack.models.catalog import wire_of
 from perstack.models.known import anthropic
 from perstack.models.wires.wire import Traits
 

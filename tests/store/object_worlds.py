@@ -9,10 +9,8 @@ returned to it, "+" before it if it was synced; when it is dead, "dead" follows.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
@@ -23,45 +21,32 @@ from perstack.job import UserSpoke
 from perstack.store import ObjectStore
 
 from .facts import started
+from .forking import fork_writers, say
 from .storage import REPOSITORY, store_in
 
 LEASE_S = 0.5
 """A dead writer is waited for no longer than this."""
 
 
-def _say(text: str) -> None:
-    os.write(1, f"{text}\n".encode())
-
-
 def writers(place: str) -> None:
-    # One thread only, and everything imported: forking is quick, and safe.
-    anyio.run(anyio.lowlevel.checkpoint)
-    assert threading.active_count() == 1
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            _say(f"{os.getpid()}")
-            anyio.run(_write_for_ever, store_in(place, lease_s=LEASE_S, store_s=0.05), line.strip())
-            os._exit(1)
-        os.waitpid(child, 0)
-        _say("dead")
+    async def write(job: str) -> None:
+        store = store_in(place, lease_s=LEASE_S, store_s=0.05)
+        while True:
+            with suppress(JobBusy):  # the lease of the one before has to run out
+                await _write(store, job)
 
-
-async def _write_for_ever(store: ObjectStore, job: str) -> None:
-    while True:
-        with suppress(JobBusy):  # the lease of the one before has to run out
-            await _write(store, job)
+    fork_writers(write)
 
 
 async def _write(store: ObjectStore, job: str) -> None:
     async with store.open(job) as (log, events):
         for event in started(job)[len(events) :]:
-            _say(str((await log.append(event)).seq))
+            say(str((await log.append(event)).seq))
         while True:
             for n in range(5):
                 sync = n == 4
                 event = await log.append(UserSpoke(text="x" * 500), sync=sync)
-                _say(f"{'+' * sync}{event.seq}")
+                say(f"{'+' * sync}{event.seq}")
                 await anyio.lowlevel.checkpoint()
 
 
@@ -71,14 +56,14 @@ def holder(place: str) -> None:
 
 async def _hold(store: ObjectStore) -> None:
     async with store.open("a") as (log, _):
-        _say("open")
+        say("open")
         while line := await anyio.to_thread.run_sync(sys.stdin.readline):
             text = line.strip()
             try:
                 event = await log.append(UserSpoke(text=text), sync=text.startswith("+"))
-                _say(str(event.seq))
+                say(str(event.seq))
             except PerstackError as error:
-                _say(f"{type(error).__name__}: {error}")
+                say(f"{type(error).__name__}: {error}")
 
 
 @contextmanager

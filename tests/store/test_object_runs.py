@@ -28,7 +28,7 @@ def _perstack(
     return subprocess.run(
         [sys.executable, "-m", "perstack.cli.main", *args],
         cwd=cwd,
-        env={**around, **ENV, **(env or {})},
+        env={**around, "TMPDIR": str(cwd), **ENV, **(env or {})},
         capture_output=True,
         text=True,
         timeout=120,

@@ -16,7 +16,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,39 +28,24 @@ from perstack.job import Event, RunFinished, UserSpoke
 from perstack.store import FileStore
 
 from .facts import ROOT, started, written
-
-
-def _say(text: str) -> None:
-    os.write(1, f"{text}\n".encode())
-
+from .forking import fork_writers, say
 
 # --- writers ------------------------------------------------------------------------------------------------
 
 
 def writers(root: Path) -> None:
-    # One thread only, and everything imported: forking is quick, and safe.
-    anyio.run(anyio.lowlevel.checkpoint)
-    assert threading.active_count() == 1
-    for line in sys.stdin:
+    async def write(line: str) -> None:
         job, size, every = line.split()
-        child = os.fork()
-        if child == 0:
-            _say(f"{os.getpid()}")
-            anyio.run(_write_for_ever, root, job, int(size), int(every))
-            os._exit(1)
-        os.waitpid(child, 0)
-        _say("dead")
+        async with FileStore(root).open(job) as (log, events):
+            for event in started(job)[len(events) :]:
+                say(str((await log.append(event)).seq))
+            while True:
+                event = await log.append(UserSpoke(text="x" * int(size)), sync=False)
+                if int(every) and event.seq % int(every) == 0:
+                    event = await log.append(UserSpoke(text="synced"), sync=True)
+                say(str(event.seq))
 
-
-async def _write_for_ever(root: Path, job: str, size: int, every: int) -> None:
-    async with FileStore(root).open(job) as (log, events):
-        for event in started(job)[len(events) :]:
-            _say(str((await log.append(event)).seq))
-        while True:
-            event = await log.append(UserSpoke(text="x" * size), sync=False)
-            if every and event.seq % every == 0:
-                event = await log.append(UserSpoke(text="synced"), sync=True)
-            _say(str(event.seq))
+    fork_writers(write)
 
 
 # --- who has it ---------------------------------------------------------------------------------------------
@@ -73,7 +57,7 @@ def holder(root: Path) -> None:
 
 async def _hold(root: Path) -> None:
     async with FileStore(root).open("a"):
-        _say("open")
+        say("open")
         await anyio.to_thread.run_sync(sys.stdin.read)
 
 
@@ -135,7 +119,7 @@ async def _fill_and_go_on(root: Path, size: int, make_room: Any) -> None:
         "events": len(events),
         "listed": [summary.status for summary in await store.summaries()],
     }
-    _say(json.dumps(said))
+    say(json.dumps(said))
 
 
 def readonly(root: Path) -> None:
@@ -173,7 +157,7 @@ async def _look_around(root: Path) -> None:
         said["read"] = f"{type(error).__name__}: {error}"
     said["jobs"] = " ".join(await store.jobs())
     said["summaries"] = " ".join(f"{s.job} {s.status} {s.fault}" for s in await store.summaries())
-    _say(json.dumps(said))
+    say(json.dumps(said))
 
 
 def appendonly(root: Path) -> None:
@@ -185,7 +169,7 @@ def appendonly(root: Path) -> None:
     _chattr("-a", log_file)
     said["events"] = len(anyio.run(_reopen, root))
     said["cut_off"] = length - os.stat(log_file).st_size
-    _say(json.dumps(said))
+    say(json.dumps(said))
 
 
 async def _fill_without_way_back(root: Path, log_file: Path) -> dict[str, Any]:

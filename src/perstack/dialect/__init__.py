@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from .heard import (
-    tell_notice,
-)
+from .heard import tell_notice
 from .records import (
     checkpoints,
     job_record_of,
@@ -13,26 +11,11 @@ from .records import (
     tell,
     voice_of,
 )
-from .schema import (
-    load_schema,
-)
-from .speak import (
-    checkpoint_of,
-    encode_wire,
-    speak,
-    take_up,
-)
-from .types import (
-    Checkpoint,
-    JobRecord,
-    RunEvent,
-    RunSetting,
-    RuntimeEvent,
-    WireEvent,
-)
-from .voice import (
-    Voice,
-)
+from .schema import load_schema
+from .speak import checkpoint_of, encode_wire, speak, take_up
+from .stream import RunEvent, RuntimeEvent, WireEvent
+from .types import Checkpoint, JobRecord, RunSetting
+from .voice import Voice
 
 __all__ = [
     "Checkpoint",

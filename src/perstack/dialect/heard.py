@@ -9,22 +9,26 @@ from msgspec.structs import replace
 
 from perstack._ids import derived
 from perstack.job import (
+    ContainerStatus,
     Heard,
+    ImageProgress,
     Job,
     Notice,
+    ProxyAccess,
     SkillConnected,
     SkillDisconnected,
     SkillStarting,
     SkillStderr,
+    SkillWalled,
     ToolsDiffer,
     Waiting,
 )
 
-from . import types as wire
+from . import stream
 from .voice import Hearing, Pieces, Voice
 
 
-def tell_notice(voice: Voice, job: Job, notice: Notice) -> tuple[Voice, list[wire.WireEvent]]:
+def tell_notice(voice: Voice, job: Job, notice: Notice) -> tuple[Voice, list[stream.WireEvent]]:
     """What is told of one notice. Skills that come before a segment has begun are told when it does."""
     if isinstance(notice, Heard):
         return _tell_heard(voice, job, notice)
@@ -32,38 +36,58 @@ def tell_notice(voice: Voice, job: Job, notice: Notice) -> tuple[Voice, list[wir
     if root is None or voice.taken_up is not None:
         return replace(voice, early=(*voice.early, notice)), []
     id = derived(job.id, "notice", job.seq, voice.notices)
-    told = skill_event(notice, id=id, job=job.id, run=root.id)
+    told = runtime_event(notice, id=id, job=job.id, run=root.id)
     return replace(voice, notices=voice.notices + 1), [told] if told is not None else []
 
 
-def skill_event(notice: Notice, *, id: str, job: str, run: str) -> wire.RuntimeEvent | None:
-    """The runtime event for a notice about a skill; None if the reference has none."""
-    head = wire.RuntimeHead(id=id, timestamp=ms(notice.at), job_id=job, run_id=run)
+def runtime_event(notice: Notice, *, id: str, job: str, run: str) -> stream.RuntimeEvent | None:
+    """The runtime event for a notice that is not about words; None if the reference has none."""
+    head = stream.RuntimeHead(id=id, timestamp=ms(notice.at), job_id=job, run_id=run)
     match notice:
         case SkillStarting(skill=skill):
-            return wire.SkillStarting(
+            return stream.SkillStarting(
                 **head, skill_name=skill, command=notice.command, args=notice.args
             )
         case SkillConnected():
             return _connected(notice, head)
         case SkillStderr(skill=skill, text=text):
-            return wire.SkillStderr(**head, skill_name=skill, message=text.strip())
+            return stream.SkillStderr(**head, skill_name=skill, message=text.strip())
         case ToolsDiffer(skill=skill):  # the one event the reference has for words about a skill
-            return wire.SkillStderr(**head, skill_name=skill, message=notice.text)
+            return stream.SkillStderr(**head, skill_name=skill, message=notice.text)
         case SkillDisconnected(skill=skill):
-            return wire.SkillDisconnected(**head, skill_name=skill)
-        case Heard() | Waiting():
+            return stream.SkillDisconnected(**head, skill_name=skill)
+        case ProxyAccess():
+            return stream.ProxyAccess(
+                **head,
+                action=notice.action,
+                domain=notice.domain,
+                port=notice.port,
+                reason=notice.reason or None,
+            )
+        case ImageProgress(stage=stage, service=service):
+            return stream.DockerBuildProgress(
+                **head,
+                stage=stage,
+                service=service,
+                message=notice.text,
+                progress=notice.progress,
+            )
+        case ContainerStatus(status=status, service=service):
+            return stream.DockerContainerStatus(
+                **head, status=status, service=service, message=notice.text or None
+            )
+        case Heard() | Waiting() | SkillWalled():
             return None
 
 
-def _connected(notice: SkillConnected, head: wire.RuntimeHead) -> wire.SkillConnected:
+def _connected(notice: SkillConnected, head: stream.RuntimeHead) -> stream.SkillConnected:
     spawn, handshake, discovery = notice.spawn_s, notice.handshake_s, notice.discovery_s
     connect = (spawn or 0.0) + handshake if handshake is not None else None
     total = None if connect is None and discovery is None else (connect or 0.0) + (discovery or 0.0)
-    return wire.SkillConnected(
+    return stream.SkillConnected(
         **head,
         skill_name=notice.skill,
-        server_info=wire.ServerInfo(name=notice.server[0], version=notice.server[1])
+        server_info=stream.ServerInfo(name=notice.server[0], version=notice.server[1])
         if notice.server is not None
         else None,
         spawn_duration_ms=_duration(spawn),
@@ -74,15 +98,15 @@ def _connected(notice: SkillConnected, head: wire.RuntimeHead) -> wire.SkillConn
     )
 
 
-def _tell_heard(voice: Voice, job: Job, notice: Heard) -> tuple[Voice, list[wire.WireEvent]]:
+def _tell_heard(voice: Voice, job: Job, notice: Heard) -> tuple[Voice, list[stream.WireEvent]]:
     segment = voice.segments.get(notice.run)
     if segment is None or not notice.text:
         return voice, []
     hearing = voice.hearing.get(notice.run) or Hearing()
-    told: list[wire.WireEvent] = []
+    told: list[stream.WireEvent] = []
 
-    def head() -> wire.RunHead:
-        return wire.RunHead(
+    def head() -> stream.RunHead:
+        return stream.RunHead(
             id=derived(job.id, "notice", job.seq, voice.notices + len(told)),
             expert_key=segment.expert.key,
             timestamp=ms(notice.at),
@@ -93,20 +117,20 @@ def _tell_heard(voice: Voice, job: Job, notice: Heard) -> tuple[Voice, list[wire
 
     if notice.kind == "thought":
         if hearing.reasoning is None:
-            told.append(wire.StartStreamingReasoning(**head()))
-        told.append(wire.StreamReasoning(**head(), delta=notice.text))
+            told.append(stream.StartStreamingReasoning(**head()))
+        told.append(stream.StreamReasoning(**head(), delta=notice.text))
         pieces = Pieces(text=notice.text, before=hearing.reasoning)
         hearing = replace(hearing, reasoning=pieces)
     else:
         if hearing.reasoning is not None:
             text = hearing.reasoning.joined()
-            told.append(wire.CompleteStreamingReasoning(**head(), text=text))
+            told.append(stream.CompleteStreamingReasoning(**head(), text=text))
             hearing = replace(hearing, reasoning=None, reasoned=True)
         if notice.concluding:
             # Before the closing reply nobody knows yet whether words are the answer
             if hearing.result is None:
-                told.append(wire.StartStreamingRunResult(**head()))
-            told.append(wire.StreamRunResult(**head(), delta=notice.text))
+                told.append(stream.StartStreamingRunResult(**head()))
+            told.append(stream.StreamRunResult(**head(), delta=notice.text))
             pieces = Pieces(text=notice.text, before=hearing.result)
             hearing = replace(hearing, result=pieces)
     heard = {**voice.hearing, notice.run: hearing}

@@ -18,8 +18,9 @@ from perstack.job import (
     wanted,
 )
 
+from . import stream
 from . import types as wire
-from .heard import ms, skill_event
+from .heard import ms, runtime_event
 from .page import Page, open_calls, reply_of
 from .voice import Hearing
 from .words import expert_message, expert_ref, tool_call, usage_of
@@ -31,7 +32,7 @@ def start(
     stop: int,
     *,
     query: str | None = None,
-    answer: wire.InteractiveToolCall | None = None,
+    answer: stream.InteractiveToolCall | None = None,
     pending: tuple[wire.ToolCall, ...] | None = None,
     partial: tuple[wire.ToolResult, ...] | None = None,
 ) -> None:
@@ -39,7 +40,7 @@ def start(
     _initialize(page, run, query, answer)
     segment = page.segments[run.id]
     page.told.append(
-        wire.StartRun(
+        stream.StartRun(
             **page.head(run),
             initial_checkpoint=page.checkpoint(run, pending=pending, partial=partial),
             input_messages=page.inputs(run, segment.told, stop),
@@ -103,6 +104,7 @@ def take_up_run(page: Page, run: Run) -> None:
 
 
 def generate(page: Page, run: Run) -> None:
+    """The model is asked; held while it is not to be."""
     if may_think(page, run):
         say_generation(page, run)
     else:
@@ -110,15 +112,16 @@ def generate(page: Page, run: Run) -> None:
 
 
 def say_generation(page: Page, run: Run) -> None:
+    """Tells `startGeneration`."""
     segment = page.segments[run.id]
     page.told.append(
-        wire.StartGeneration(**page.head(run), messages=page.history(run, segment.told))
+        stream.StartGeneration(**page.head(run), messages=page.history(run, segment.told))
     )
     page.segments[run.id] = replace(segment, started_at=page.at, held="")
 
 
 def next_step(page: Page, run: Run) -> None:
-    """The step is over."""
+    """The step is over; held while no other is to follow."""
     if may_think(page, run):
         say_next_step(page, run)
     else:
@@ -126,11 +129,12 @@ def next_step(page: Page, run: Run) -> None:
 
 
 def say_next_step(page: Page, run: Run) -> None:
+    """Tells `continueToNextStep`, and what begins the step after it."""
     segment = page.segments[run.id]
     checkpoint = page.checkpoint(run)
     number, id = segment.step + 1, page.id()
     page.told.append(
-        wire.ContinueToNextStep(
+        stream.ContinueToNextStep(
             **page.head(run),
             checkpoint=checkpoint,
             step=page.step(run, inputs=True),
@@ -174,13 +178,13 @@ def may_think(page: Page, run: Run) -> bool:
 
 
 def retry(page: Page, run: Run, name: str, message: str, usage: Usage) -> None:
-    """A reply could not be used; whatever of it was kept is told."""
+    """A reply could not be used; whatever of it was kept is told. name, message: of the failure."""
     segment = page.segments[run.id]
     length = len(run.history)
     cut_calls = segment.reply >= segment.told
     reason = msgspec.json.encode({"error": name, "message": message}).decode()
     page.told.append(
-        wire.Retry(
+        stream.Retry(
             **page.head(run),
             reason=reason,
             new_messages=page.messages(run, segment.told, length),
@@ -220,7 +224,7 @@ def resume_calls(
 ) -> None:
     """The calls of a reply that are still open go on in this segment."""
     page.told.append(
-        wire.ResumeToolCalls(
+        stream.ResumeToolCalls(
             **page.head(run), pending_tool_calls=pending, partial_tool_results=results
         )
     )
@@ -236,7 +240,11 @@ def end(
     targets: tuple[wire.DelegationTarget, ...] | None = None,
     error: wire.Error | None = None,
 ) -> None:
-    """The terminal event of a segment."""
+    """The terminal event of a segment.
+
+    text: the answer, of a segment that completed. targets: the delegates, of one that stops for them. error: of
+    one that an error stopped.
+    """
     segment = page.segments[run.id]
     # Held with its step: words of a person that no segment has begun with yet are not told here either
     told = segment.told if segment.held == "step" else len(run.history)
@@ -253,18 +261,18 @@ def end(
     match status:
         case "completed":
             usage = usage_of(segment.answer)
-            last = wire.CompleteRun(
+            last = stream.CompleteRun(
                 **head, checkpoint=checkpoint, step=step, text=text, usage=usage
             )
         case "stoppedByDelegate":
-            last = wire.StopRunByDelegate(**head, checkpoint=checkpoint, step=step)
+            last = stream.StopRunByDelegate(**head, checkpoint=checkpoint, step=step)
         case "stoppedByInteractiveTool":
-            last = wire.StopRunByInteractiveTool(**head, checkpoint=checkpoint, step=step)
+            last = stream.StopRunByInteractiveTool(**head, checkpoint=checkpoint, step=step)
         case "stoppedByExceededMaxSteps":
-            last = wire.StopRunByExceededMaxSteps(**head, checkpoint=checkpoint, step=step)
+            last = stream.StopRunByExceededMaxSteps(**head, checkpoint=checkpoint, step=step)
         case _:
             assert error is not None  # what an error stopped has one
-            last = wire.StopRunByError(**head, checkpoint=checkpoint, step=step, error=error)
+            last = stream.StopRunByError(**head, checkpoint=checkpoint, step=step, error=error)
     page.told.append(last)
 
 
@@ -283,18 +291,18 @@ def hush(page: Page, run: Run, reply: ExpertMessage | None = None) -> None:
     elif reply is not None and not hearing.reasoned:
         text = "".join([thought.text for thought in reply.thoughts])
     if text:
-        page.told.append(wire.CompleteStreamingReasoning(**page.stream_head(run), text=text))
+        page.told.append(stream.CompleteStreamingReasoning(**page.stream_head(run), text=text))
     if hearing.result is not None:
         text = hearing.result.joined()
-        page.told.append(wire.CompleteStreamingRunResult(**page.stream_head(run), text=text))
+        page.told.append(stream.CompleteStreamingRunResult(**page.stream_head(run), text=text))
 
 
 def _initialize(
-    page: Page, run: Run, query: str | None, answer: wire.InteractiveToolCall | None
+    page: Page, run: Run, query: str | None, answer: stream.InteractiveToolCall | None
 ) -> None:
     job, segment = page.job, page.segments[run.id]
     page.told.append(
-        wire.InitializeRuntime(
+        stream.InitializeRuntime(
             id=page.id(),
             timestamp=page.at,
             job_id=job.id,
@@ -313,7 +321,7 @@ def _initialize(
     )
     for number, notice in enumerate(page.early):
         id = derived(job.id, "early", job.seq, number)
-        event = skill_event(notice, id=id, job=job.id, run=segment.id)
+        event = runtime_event(notice, id=id, job=job.id, run=segment.id)
         if event is not None:
             page.told.append(event)
     page.early = ()
@@ -322,7 +330,7 @@ def _initialize(
 def _call_delegates(page: Page, run: Run, delegates: tuple[Call, ...]) -> None:
     segment, lock = page.segments[run.id], page.job.lock
     page.told.append(
-        wire.CallDelegate(
+        stream.CallDelegate(
             **page.head(run),
             new_message=expert_message(reply_of(run, segment), page.place(run, segment.reply)),
             tool_calls=page.calls(delegates),
@@ -346,7 +354,7 @@ def _call_delegates(page: Page, run: Run, delegates: tuple[Call, ...]) -> None:
 def _ask(page: Page, run: Run, question: Call) -> None:
     segment = page.segments[run.id]
     page.told.append(
-        wire.CallInteractiveTool(
+        stream.CallInteractiveTool(
             **page.head(run),
             new_message=expert_message(reply_of(run, segment), page.place(run, segment.reply)),
             tool_call=tool_call(question, page.job.lock),

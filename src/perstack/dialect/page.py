@@ -20,6 +20,7 @@ from perstack.job import (
     Usage,
 )
 
+from . import stream
 from . import types as wire
 from .heard import ms
 from .voice import Segment, Voice
@@ -43,7 +44,7 @@ class Page:
     """told: the events so far. job: as it stands after the fact. segments: by run, as far as they have moved."""
 
     def __init__(self, voice: Voice, job: Job) -> None:
-        self.told: list[wire.WireEvent] = []
+        self.told: list[stream.WireEvent] = []
         self.job = job
         self.at = ms(job.at)
         self.full = voice.full
@@ -59,6 +60,7 @@ class Page:
         self._places: dict[tuple[str, int], str] = {}
 
     def voice(self) -> Voice:
+        """Where the telling stands after this page."""
         whole = {id: known for id, known in self._whole.items() if id in self.segments}
         return replace(
             self._voice,
@@ -75,10 +77,11 @@ class Page:
         self._ids += 1
         return numbered(self._here(), self._ids)
 
-    def head(self, run: Run) -> wire.RunHead:
+    def head(self, run: Run) -> stream.RunHead:
+        """What the next event of a run begins with."""
         return self._head(run, self.id())
 
-    def stream_head(self, run: Run) -> wire.RunHead:
+    def stream_head(self, run: Run) -> stream.RunHead:
         # Counted apart: what was streamed live must not change the ids of what is told from the log
         self._streamed += 1
         return self._head(run, numbered(self._here(), 0, self._streamed))
@@ -94,9 +97,9 @@ class Page:
             self._places[key] = place
         return place
 
-    def _head(self, run: Run, id: str) -> wire.RunHead:
+    def _head(self, run: Run, id: str) -> stream.RunHead:
         segment = self.segments[run.id]
-        return wire.RunHead(
+        return stream.RunHead(
             id=id,
             expert_key=segment.expert.key,
             timestamp=self.at,
@@ -120,6 +123,11 @@ class Page:
         targets: tuple[wire.DelegationTarget, ...] | None = None,
         error: wire.Error | None = None,
     ) -> wire.Checkpoint:
+        """A run as it stands.
+
+        pending, partial: the open calls of its reply and the results of the others. targets: the delegates it
+        stops for. error: what stopped it. Each is None where there is no such thing to tell.
+        """
         segment, window = self.segments[run.id], self._voice.window
         return wire.Checkpoint(
             id=segment.checkpoint,
@@ -149,6 +157,11 @@ class Page:
         pending: tuple[wire.ToolCall, ...] | None = None,
         partial: tuple[wire.ToolResult, ...] | None = None,
     ) -> wire.Step:
+        """The step a run is at, from its first message to what is told of it.
+
+        inputs: with the messages that came from outside. pending, partial: as in `checkpoint`, of a step that
+        stops.
+        """
         segment = self.segments[run.id]
         asked = segment.reply >= segment.first
         answered = partial is None and segment.reply >= 0
@@ -184,6 +197,7 @@ class Page:
         return (instruction_message(run.instruction, self.place(run, -1)), *inputs)
 
     def messages(self, run: Run, start: int, stop: int) -> tuple[wire.Message, ...]:
+        """Messages `start` to `stop` of its history, counted from 0."""
         return messages_of(run.history, start, stop, lambda number: self.place(run, number))
 
     def calls(self, calls: tuple[Call, ...]) -> tuple[wire.ToolCall, ...]:

@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from perstack.definition import Expert, InteractiveSkill, RemoteSkill, Skill, StdioSkill
+from perstack.definition import (
+    Expert,
+    InteractiveSkill,
+    Project,
+    RemoteSkill,
+    Skill,
+    StdioSkill,
+)
 from perstack.job import Event, Job, Rewound, UserMessage, apply, lineage, wanted
 
+from . import stream
 from . import types as wire
 from .heard import ms
 from .speak import speak, take_up
@@ -18,10 +26,9 @@ from .voice import Voice
 from .words import is_step_limit, usage_of
 
 _REDACTED = "REDACTED"
-_DEFAULT_API = "https://api.perstack.ai"
 
 
-def tell(events: Iterable[Event], voice: Voice | None = None) -> Iterator[wire.WireEvent]:
+def tell(events: Iterable[Event], voice: Voice | None = None) -> Iterator[stream.WireEvent]:
     """The stream of a log, in the order in which it was told. voice: a new one, if it is not to be the usual.
 
     A log with rewinds is told with what they left behind; of `lineage(log)` only what counts is told.
@@ -54,12 +61,12 @@ def checkpoints(
         for event in told:
             match event:
                 case (
-                    wire.ContinueToNextStep()
-                    | wire.CompleteRun()
-                    | wire.StopRunByDelegate()
-                    | wire.StopRunByInteractiveTool()
-                    | wire.StopRunByExceededMaxSteps()
-                    | wire.StopRunByError()
+                    stream.ContinueToNextStep()
+                    | stream.CompleteRun()
+                    | stream.StopRunByDelegate()
+                    | stream.StopRunByInteractiveTool()
+                    | stream.StopRunByExceededMaxSteps()
+                    | stream.StopRunByError()
                 ):
                     yield seq, event.checkpoint
                 case _:
@@ -108,14 +115,14 @@ def run_setting_of(job: Job) -> wire.RunSetting:
         timeout=ms(job.limits.timeout_s),
         started_at=ms(job.started_at),
         updated_at=ms(job.at),
-        perstack_api_base_url=_DEFAULT_API,
+        perstack_api_base_url=Project().api_base_url,
         env={},
     )
 
 
 def _told(
     events: Iterable[Event], voice: Voice | None
-) -> Iterator[tuple[int, list[wire.WireEvent]]]:
+) -> Iterator[tuple[int, list[stream.WireEvent]]]:
     """What is told of each event, with its seq."""
     log = tuple(events)
     returns = {event.to for event in log if isinstance(event, Rewound)}
@@ -133,7 +140,7 @@ def _told(
     yield job.seq, take_up(voice, job)[1]
 
 
-def _settled(voice: Voice, job: Job) -> tuple[Voice, list[wire.WireEvent]]:
+def _settled(voice: Voice, job: Job) -> tuple[Voice, list[stream.WireEvent]]:
     """What the process that wrote the log so far has told beyond its facts."""
     return (voice, []) if isinstance(voice.taken_up, Rewound) else take_up(voice, job)
 

@@ -27,6 +27,8 @@ from msgspec.structs import replace
 from perstack.job import (
     Acting,
     Answered,
+    ApprovalAnswered,
+    ApprovalAsked,
     AskAnswered,
     Asked,
     Call,
@@ -55,6 +57,7 @@ from perstack.job import (
     wanted,
 )
 
+from . import stream
 from . import types as wire
 from .moves import (
     end,
@@ -81,7 +84,7 @@ _STOPS = {"limit": "LimitReached", "interrupted": "Interrupted", "bug": "Bug"}
 
 _ENCODER = msgspec.json.Encoder()
 
-Told = tuple[Voice, list[wire.WireEvent]]
+Told = tuple[Voice, list[stream.WireEvent]]
 
 
 def speak(voice: Voice, before: Job, event: Event, after: Job) -> Told:
@@ -120,7 +123,7 @@ def take_up(voice: Voice, job: Job) -> Told:
     return page.voice(), page.told
 
 
-def encode_wire(event: wire.WireEvent) -> bytes:
+def encode_wire(event: stream.WireEvent) -> bytes:
     """The line of one event, newline included."""
     return _ENCODER.encode(event) + b"\n"
 
@@ -165,6 +168,8 @@ _Told = (
     | ToolReturned
     | Asked
     | AskAnswered
+    | ApprovalAsked
+    | ApprovalAnswered
     | UserSpoke
     | Stopped
     | RunFinished
@@ -181,9 +186,9 @@ def _tell(page: Page, before: Job, event: _Told) -> None:
             _reply_failed(page, event)
         case ToolReturned():
             _tool_returned(page, event, before.runs[event.run])
-        case Asked(run=run):
+        case Asked(run=run) | ApprovalAsked(run=run):
             hand_over(page, page.job.runs[run])
-        case AskAnswered():
+        case AskAnswered() | ApprovalAnswered():
             _ask_answered(page, event)
         case UserSpoke():
             _user_spoke(page, event)
@@ -240,7 +245,7 @@ def _replied(page: Page, event: Replied, before: Run) -> None:
     elif isinstance(run.phase, Acting):
         page.segments[run.id] = replace(segment, reply=length - 1, told=length)
         page.told.append(
-            wire.CallTools(
+            stream.CallTools(
                 **page.head(run),
                 new_message=expert_message(message, page.place(run, length - 1)),
                 tool_calls=page.calls(message.calls),
@@ -254,9 +259,8 @@ def _replied(page: Page, event: Replied, before: Run) -> None:
 
 def _reply_failed(page: Page, event: ReplyFailed) -> None:
     run = page.job.runs[event.run]
-    assert isinstance(
-        run.phase, Thinking | Concluding
-    )  # a reply can only fail while one is awaited
+    # A reply can only fail while one is awaited
+    assert isinstance(run.phase, Thinking | Concluding)
     hush(page, run)
     page.count(run, event.usage)
     page.segments[run.id] = replace(page.segments[run.id], retries=run.phase.attempt)
@@ -292,12 +296,12 @@ def _tools_done(page: Page, event: ToolReturned, run: Run, before: Run) -> None:
             ended = (f.call.id for f in before.phase.flights.values() if f.ends)
             claim = event.call if event.ends else next(ended)
             result = next(result for result in page.results(run) if result.id == claim)
-            page.told.append(wire.AttemptCompletion(**page.head(run), tool_result=result))
+            page.told.append(stream.AttemptCompletion(**page.head(run), tool_result=result))
         case Thinking():
             results = page.results(run)
-            page.told.append(wire.ResolveToolResults(**page.head(run), tool_results=results))
+            page.told.append(stream.ResolveToolResults(**page.head(run), tool_results=results))
             message = _results_join(page, run, before)
-            page.told.append(wire.FinishToolCall(**page.head(run), new_messages=message))
+            page.told.append(stream.FinishToolCall(**page.head(run), new_messages=message))
             next_step(page, run)
         case Answered() | Done():
             return  # told with RunFinished
@@ -316,17 +320,24 @@ def _come_back(page: Page, event: ToolReturned, run: Run, before: Run, call: Cal
         resume_calls(page, run, page.calls(left), page.results(run))
         return
     message = _results_join(page, run, before)
-    page.told.append(wire.FinishAllToolCalls(**page.head(run), new_messages=message))
+    page.told.append(stream.FinishAllToolCalls(**page.head(run), new_messages=message))
     next_step(page, run)
 
 
-def _ask_answered(page: Page, event: AskAnswered) -> None:
-    """A person answered what a tool's server had asked, so that the call goes on."""
+def _ask_answered(page: Page, event: AskAnswered | ApprovalAnswered) -> None:
+    """A person said whether a call may be made, or answered its server, so that it goes on."""
     run = page.job.runs[event.run]
     assert isinstance(run.phase, Acting)  # only a call in flight has a question
     if page.segments[run.id].open:
         return  # other calls are at work, and nobody was told of the question yet
-    text = msgspec.json.encode(event.content).decode()
+    match event:
+        case AskAnswered():
+            text = msgspec.json.encode(event.content).decode()
+        case ApprovalAnswered():
+            said: dict[str, object] = {"approve": event.approved}
+            if event.text:
+                said["text"] = event.text
+            text = msgspec.json.encode(said).decode()
     _renew_answered(page, run, run.phase.flights[event.call].call, text)
     resume_calls(page, run, page.calls(open_calls(run)), page.results(run))
 
@@ -335,7 +346,7 @@ def _renew_answered(page: Page, run: Run, call: Call, text: str) -> None:
     """Another segment of a run that had stopped for a delegate or a person, which begins with the answer."""
     segment = page.segments[run.id]
     renew(page, run, max(segment.step, segment.high) + 1)
-    answer = wire.InteractiveToolCall(
+    answer = stream.InteractiveToolCall(
         tool_call_id=call.id,
         tool_name=call.tool,
         skill_name=result_skill(call, page.job.lock),

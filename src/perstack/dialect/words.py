@@ -164,9 +164,8 @@ def _messages(history: History, start: int, stop: int, naming: Naming) -> Iterat
                 yield expert_message(reply, naming(at))
             case ToolMessage():
                 reply = history[at - 1]
-                assert isinstance(
-                    reply, ExpertMessage
-                )  # results follow the reply that made the calls
+                # Results follow the reply that made the calls
+                assert isinstance(reply, ExpertMessage)
                 count = len(reply.calls)
                 yield _tool_message(history, at, reply, naming)
                 at += count - 1
@@ -180,9 +179,8 @@ def _tool_message(
     results: list[tuple[int, wire.ToolResultPart]] = []
     for number, call in enumerate(reply.calls):
         result = history[at + number]
-        assert isinstance(
-            result, ToolMessage
-        )  # one result for each call, in the order of the calls
+        # One result for each call, in the order of the calls
+        assert isinstance(result, ToolMessage)
         part = wire.ToolResultPart(
             id=numbered(place, 0, number + 1),
             tool_call_id=call.id,

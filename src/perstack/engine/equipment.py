@@ -40,6 +40,7 @@ from perstack.skills import (
 )
 
 from .pins import drift, is_served, pinned_tools
+from .walls import NO_WALLS, Walls
 
 ServerSkill = StdioSkill | RemoteSkill
 
@@ -59,15 +60,21 @@ def toolboxes_of(lock: Lock) -> dict[str, Toolbox]:
 
 @asynccontextmanager
 async def open_equipment(
-    job: Job, env: Mapping[str, str], notify: Callable[[Notice], None], *, frozen: bool = False
+    job: Job,
+    env: Mapping[str, str],
+    notify: Callable[[Notice], None],
+    *,
+    frozen: bool = False,
+    walls: Walls = NO_WALLS,
 ) -> AsyncGenerator[Equipment]:
     """The equipment of `job`. Whatever it opened is closed when the block is left.
 
-    frozen: a skill whose tools are not those that are pinned may not be used.
+    frozen: a skill whose tools are not those that are pinned may not be used. walls: what is built around each
+    local server and each program.
     """
     async with anyio.create_task_group() as tasks:
         try:
-            yield Equipment(job, env, notify, tasks, frozen)
+            yield Equipment(job, env, notify, tasks, frozen, walls)
         finally:
             tasks.cancel_scope.cancel()
 
@@ -98,8 +105,10 @@ class Equipment:
         notify: Callable[[Notice], None],
         tasks: anyio.abc.TaskGroup,
         frozen: bool,
+        walls: Walls,
     ) -> None:
         self._frozen = frozen
+        self._walls = walls
         self._lock = job.lock
         self._workspace = Path(job.workspace)
         self._version = job.version
@@ -204,20 +213,12 @@ class Equipment:
     def _opened(self, name: str, skill: ServerSkill) -> AbstractAsyncContextManager[Skill]:
         if name == BASE_SKILL and isinstance(skill, StdioSkill) and is_bundled(skill):
             return self._base(skill)
-        from perstack.skills import open_remote_skill, open_stdio_skill  # costs a second
+        if isinstance(skill, StdioSkill):
+            return self._local(name, skill)
+        from perstack.skills import open_remote_skill  # costs a second
 
         startup_s = _seconds(skill.startup_timeout_ms, STARTUP_S)
         tool_s = _seconds(skill.tool_timeout_ms, TOOL_S)
-        if isinstance(skill, StdioSkill):
-            return open_stdio_skill(
-                name,
-                skill,
-                self._env,
-                self._workspace,
-                hear=self._notify,
-                startup_s=startup_s,
-                tool_s=tool_s,
-            )
         return open_remote_skill(
             name,
             skill,
@@ -229,13 +230,37 @@ class Equipment:
         )
 
     @asynccontextmanager
+    async def _local(self, name: str, skill: StdioSkill) -> AsyncGenerator[Skill]:
+        from perstack.skills import open_stdio_skill  # costs a second
+
+        async with (
+            self._walls.around_server(name, skill, self._notify) as wrap,
+            open_stdio_skill(
+                name,
+                skill,
+                self._env,
+                self._workspace,
+                hear=self._notify,
+                startup_s=_seconds(skill.startup_timeout_ms, STARTUP_S),
+                tool_s=_seconds(skill.tool_timeout_ms, TOOL_S),
+                wrap=wrap,
+            ) as opened,
+        ):
+            yield opened
+
+    @asynccontextmanager
     async def _base(self, skill: StdioSkill) -> AsyncGenerator[Skill]:
         missing = [variable for variable in skill.required_env if not self._env.get(variable)]
         if missing:
             raise MissingEnv(missing, f"Skill {BASE_SKILL}")
         given = {variable: self._env[variable] for variable in skill.required_env}
         began = monotonic()
-        async with open_base(self._workspace, self._env, given=given) as base:
+        async with (
+            self._walls.around_programs(skill, self._notify) as wrap,
+            open_base(
+                self._workspace, self._env, given=given, wrap=wrap, place=self._walls.place
+            ) as base,
+        ):
             self._notify(
                 SkillConnected(
                     skill=BASE_SKILL,

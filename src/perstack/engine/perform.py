@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 from msgspec.structs import replace
@@ -73,22 +74,35 @@ class Performer:
 
     async def _generate(self, wish: Generate) -> Event:
         if wish.failure is not None:
-            wait_s = backoff_s(wish.attempt, wish.failure)
-            self._notify(
-                Waiting(
-                    run=wish.run,
-                    seconds=wait_s,
-                    attempt=wish.attempt + 1,
-                    reason=wish.failure.message,
-                )
-            )
-            await anyio.sleep(wait_s)
+            await self._wait(wish, wish.failure)
         try:
             box = await self._equipment.toolbox(wish.expert)
         except PerstackError as error:
             failure = Failure(name=type(error).__name__, message=str(error))
             return ReplyFailed(run=wish.run, failure=failure)
-        request = Request(
+        request = self._request(wish, box)
+        try:
+            with anyio.fail_after(self._timeout_s):
+                reply = await self._model.reply(request, partial(self._heard, wish))
+        except TimeoutError:
+            text = f"The model did not finish its reply within {self._timeout_s:g} s."
+            return ReplyFailed(
+                run=wish.run, failure=Failure(name="Timeout", message=text, retryable=True)
+            )
+        except ModelError as error:
+            return ReplyFailed(run=wish.run, failure=_failure(error))
+        return self._replied(wish, reply, box)
+
+    async def _wait(self, wish: Generate, failure: Failure) -> None:
+        """Lets some time pass after `failure`, and says so before."""
+        wait_s = backoff_s(wish.attempt, failure)
+        self._notify(
+            Waiting(run=wish.run, seconds=wait_s, attempt=wish.attempt + 1, reason=failure.message)
+        )
+        await anyio.sleep(wait_s)
+
+    def _request(self, wish: Generate, box: Toolbox) -> Request:
+        return Request(
             model=self._choice.model,
             instruction=wish.instruction,
             history=wish.history,
@@ -101,28 +115,16 @@ class Performer:
             concluding=wish.concluding,
         )
 
-        def hear(delta: Delta) -> None:
-            self._notify(
-                Heard(
-                    run=wish.run,
-                    step=wish.step,
-                    kind=delta.kind,
-                    text=delta.text,
-                    concluding=wish.concluding,
-                )
+    def _heard(self, wish: Generate, delta: Delta) -> None:
+        self._notify(
+            Heard(
+                run=wish.run,
+                step=wish.step,
+                kind=delta.kind,
+                text=delta.text,
+                concluding=wish.concluding,
             )
-
-        try:
-            with anyio.fail_after(self._timeout_s):
-                reply = await self._model.reply(request, hear)
-        except TimeoutError:
-            text = f"The model did not finish its reply within {self._timeout_s:g} s."
-            return ReplyFailed(
-                run=wish.run, failure=Failure(name="Timeout", message=text, retryable=True)
-            )
-        except ModelError as error:
-            return ReplyFailed(run=wish.run, failure=_failure(error))
-        return self._replied(wish, reply, box)
+        )
 
     def _specs(self, expert: str, box: Toolbox) -> tuple[ToolSpec, ...]:
         """The tools in `box` as a model is told of them: the same tuple for the same box."""
@@ -167,9 +169,8 @@ class Performer:
         except NeedsAnswer as error:
             asked = error.question
             return Asked(run=wish.run, call=call.id, message=asked.message, schema=asked.schema)
-        except (
-            LockTampered
-        ) as error:  # what was looked at is not what is there: nothing more is done with it
+        except LockTampered as error:
+            # What was looked at is not what is there: nothing more is done with it
             failure = Failure(name="LockTampered", message=str(error))
             return RunFinished(run=wish.run, outcome="failed", text=str(error), failure=failure)
         except (ToolError, SkillUnavailable, UserError) as error:

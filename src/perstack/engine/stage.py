@@ -33,6 +33,7 @@ from perstack.store import Log, Store
 from .drive import Inbox, drive
 from .equipment import open_equipment
 from .perform import Performer
+from .walls import NO_WALLS, Walls
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,35 +80,46 @@ async def run_job(
     inbox: Inbox,
     ears: Ears,
     frozen: bool = False,
+    walls: Walls = NO_WALLS,
 ) -> Job:
     """Carry out `plan`; gives the state in which the job finished, parked or stopped.
 
     env: where skills may be given variables from. frozen: a server that has other tools than the lock says ends
-    the run that uses it. What cannot be opened raises before the job goes on. Later
-    only two things come out: StoreError, when facts can no longer be written down, and bugs, of which the log
-    tells too; the job can be taken up again after either.
+    the run that uses it. walls: what is built around the programs of skills. What cannot be opened raises before
+    the job goes on. Later only two things come out: StoreError, when facts can no longer be written down, and
+    bugs, of which the log tells too; the job can be taken up again after either.
+    """
+    async with staged(plan, store, ears) as stage:
+        async with (
+            open_model(stage.job) as model,
+            open_equipment(stage.job, env, stage.notify, frozen=frozen, walls=walls) as equipment,
+        ):
+            await equipment.warm_up(stage.job.expert)
+            for event in plan.after(stage.job):
+                await stage.write(event, sync=True)
+            ears.ready(stage.job)
+            perform = Performer(stage.job, model, equipment, stage.notify)
+            async with _time_limit(stage.job, inbox):
+                return await drive(stage.job, stage.log, perform, inbox, stage.heard)
+
+
+@asynccontextmanager
+async def staged(plan: Plan, store: Store, ears: Ears) -> AsyncGenerator[Stage]:
+    """The job of `plan` with its opening facts written, its log open until the block is left.
+
+    Errors of tasks come out of the block without their groups. A bug is written down before it comes out.
     """
     async with store.open(plan.job) as (log, events):
         opening = tuple(plan.before(events))
         past = cut(events, opening[0].to) if isinstance(opening[0], Rewound) else events
-        stage = _Stage(log, ears, fold(past))
+        stage = Stage(log, ears, fold(past))
         ears.past(past)
         for event in opening:
             await stage.write(event)
         try:
-            async with (
-                open_model(stage.job) as model,
-                open_equipment(stage.job, env, stage.notify, frozen=frozen) as equipment,
-            ):
-                await equipment.warm_up(stage.job.expert)
-                for event in plan.after(stage.job):
-                    await stage.write(event, sync=True)
-                ears.ready(stage.job)
-                perform = Performer(stage.job, model, equipment, stage.notify)
-                async with _time_limit(stage.job, inbox):
-                    return await drive(stage.job, log, perform, inbox, stage.heard)
+            yield stage
         except Exception as error:
-            cause = sole(error)  # tasks raise in groups
+            cause = sole(error)
             if isinstance(cause, PerstackError):
                 raise cause from cause.__cause__
             await stage.write_bug(cause)
@@ -132,20 +144,19 @@ async def _time_limit(job: Job, inbox: Inbox) -> AsyncGenerator[None]:
         tasks.cancel_scope.cancel()
 
 
-class _Stage:
+class Stage:
     """One job on its way: its log, who listens, and the state now."""
 
     def __init__(self, log: Log, ears: Ears, job: Job) -> None:
         self.job = job
-        self._log = log
+        self.log = log
         self._ears = ears
 
     async def write(self, event: Event, *, sync: bool = False) -> None:
-        if not may_follow(
-            self.job, event
-        ):  # an event that cannot follow would spoil the log for good
+        # An event that cannot follow would spoil the log for good
+        if not may_follow(self.job, event):
             raise IllegalEvent(f"{type(event).__name__} cannot follow event {self.job.seq}")
-        written = await self._log.append(event, sync=sync)
+        written = await self.log.append(event, sync=sync)
         self.heard(self.job, written, apply(self.job, written))
 
     def heard(self, before: Job, event: Event, after: Job) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from . import activity
 from .activity import Activity
-from .branch import (
-    cut,
-    lineage,
-)
+from .advance import CANCELLED_CALL, CUT_CALL, GO_ON, IllegalEvent
+from .branch import cut, lineage
 from .events import (
     FORMAT,
+    ApprovalAnswered,
+    ApprovalAsked,
     AskAnswered,
     Asked,
     CalledBy,
@@ -33,6 +33,7 @@ from .events import (
 from .fork import forked, place_of_result, run_at, with_instruction, with_result
 from .messages import (
     Answer,
+    Approval,
     Call,
     CallKind,
     ExpertMessage,
@@ -53,25 +54,22 @@ from .messages import (
     said,
 )
 from .notices import (
+    ContainerStatus,
     Heard,
+    ImageProgress,
     Notice,
+    ProxyAccess,
     SkillConnected,
     SkillDisconnected,
     SkillStarting,
     SkillStderr,
+    SkillWalled,
     ToolsDiffer,
     Waiting,
 )
-from .reduce import (
-    CANCELLED_CALL,
-    CUT_CALL,
-    GO_ON,
-    IllegalEvent,
-    apply,
-    fold,
-    may_follow,
-)
+from .reduce import apply, fold, may_follow
 from .state import (
+    APPROVAL_SCHEMA,
     Acting,
     Answered,
     Concluding,
@@ -82,21 +80,14 @@ from .state import (
     Run,
     Stop,
     Thinking,
+    approval_of,
     asked_of,
 )
-from .timeline import (
-    Timeline,
-    retell,
-    tell,
-    timeline,
-)
-from .todo import (
-    Todo,
-    TodoList,
-    todo_answer,
-    todos_after,
-)
+from .timeline import Timeline, retell, tell, timeline
+from .todo import Todo, TodoList, todo_answer, todos_after
 from .wanted import (
+    DENIED,
+    NOT_ALLOWED,
     OUTCOME_UNKNOWN,
     Command,
     Generate,
@@ -105,22 +96,24 @@ from .wanted import (
     utc,
     wanted,
 )
-from .wire import (
-    decode_event,
-    decode_events,
-    encode_event,
-)
+from .wire import decode_event, decode_events, encode_event
 
 __all__ = [
+    "APPROVAL_SCHEMA",
     "CANCELLED_CALL",
     "CUT_CALL",
+    "DENIED",
     "FORMAT",
     "GO_ON",
+    "NOT_ALLOWED",
     "OUTCOME_UNKNOWN",
     "Acting",
     "Activity",
     "Answer",
     "Answered",
+    "Approval",
+    "ApprovalAnswered",
+    "ApprovalAsked",
     "AskAnswered",
     "Asked",
     "Call",
@@ -129,6 +122,7 @@ __all__ = [
     "CancelRequested",
     "Command",
     "Concluding",
+    "ContainerStatus",
     "Done",
     "Event",
     "ExpertMessage",
@@ -141,6 +135,7 @@ __all__ = [
     "History",
     "IllegalEvent",
     "Image",
+    "ImageProgress",
     "Job",
     "JobStarted",
     "Json",
@@ -148,6 +143,7 @@ __all__ = [
     "ModelChoice",
     "Notice",
     "Phase",
+    "ProxyAccess",
     "Question",
     "Record",
     "Replied",
@@ -162,6 +158,7 @@ __all__ = [
     "SkillDisconnected",
     "SkillStarting",
     "SkillStderr",
+    "SkillWalled",
     "Stop",
     "Stopped",
     "Text",
@@ -182,6 +179,7 @@ __all__ = [
     "Waiting",
     "activity",
     "apply",
+    "approval_of",
     "asked_of",
     "cut",
     "decode_event",

@@ -45,7 +45,7 @@ def left_for(job: Job, run: Run) -> Left:
 
 def _allowed(job: Job, run: Run) -> Left:
     """What `run` may spend in all, with the delegates below it."""
-    parent = job.runs.get(run.by.run) if run.by is not None else None
+    parent = job.parent_of(run)
     if parent is None:
         return Left(tokens=job.limits.max_tokens, cost=micro(job.limits.max_cost))
     assert isinstance(parent.phase, Acting)  # a parent waits for its delegates

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from perstack._value import Value
+from perstack._value import Value, camel_tag
 from perstack.definition import Limits, ProviderName, Reasoning
 from perstack.lock import Lock
 
@@ -18,11 +18,7 @@ FORMAT = 1
 """The version of the log, said by its first event. Readers refuse a higher one."""
 
 
-def _tag(name: str) -> str:
-    return name[0].lower() + name[1:]
-
-
-class Fact(Value, frozen=True, kw_only=True, tag=_tag, tag_field="type"):
+class Fact(Value, frozen=True, kw_only=True, tag=camel_tag, tag_field="type"):
     """The base of every event. seq: place in the log, from 1; 0 while not yet written down.
 
     at: when it was written down, seconds since 1970 UTC to the millisecond.
@@ -35,7 +31,8 @@ class Fact(Value, frozen=True, kw_only=True, tag=_tag, tag_field="type"):
 class ModelChoice(Value, frozen=True, kw_only=True):
     """Which model is asked, and how much it may think.
 
-    provider: "cassette" for a recording, "custom" for a model that an embedding program brought.
+    provider: "cassette" for a recording, "custom" for a model that an embedding program, or the program of another
+    vendor, brought.
     """
 
     provider: ProviderName | Literal["cassette", "custom"]
@@ -70,7 +67,7 @@ class ForkedFrom(Value, frozen=True, kw_only=True):
 class JobStarted(Fact, frozen=True, kw_only=True):
     """The first fact of every log: everything that was settled before anything ran.
 
-    forked: the log whose beginning this one shares.
+    forked: the log whose beginning this one shares. approve, deny: texts of rules on the calls of all its runs.
     """
 
     format: int
@@ -83,16 +80,20 @@ class JobStarted(Fact, frozen=True, kw_only=True):
     runtime: str
     version: str
     forked: ForkedFrom | None = None
+    approve: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
 
 
 class Resumed(Fact, frozen=True, kw_only=True):
     """A process took the job up again; whatever was in flight before is in doubt.
 
-    limits, model: the new ones, where they changed.
+    limits, model: the new ones, where they changed. approve, deny: more rules; none is ever taken back.
     """
 
     limits: Limits | None = None
     model: ModelChoice | None = None
+    approve: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
 
 
 class Rewound(Fact, frozen=True, kw_only=True):
@@ -173,6 +174,23 @@ class AskAnswered(Fact, frozen=True, kw_only=True):
     content: dict[str, Json] | None = None
 
 
+class ApprovalAsked(Fact, frozen=True, kw_only=True):
+    """A call may not be made unless a person allows it. rule: the text of the rule that says so."""
+
+    run: str
+    call: str
+    rule: str
+
+
+class ApprovalAnswered(Fact, frozen=True, kw_only=True):
+    """A person allowed a call, or did not. text: what they said with it, for the model."""
+
+    run: str
+    call: str
+    approved: bool
+    text: str = ""
+
+
 class UserSpoke(Fact, frozen=True, kw_only=True):
     """A person said something. run: to whom, "" for the root."""
 
@@ -216,6 +234,8 @@ Event = (
     | ToolReturned
     | Asked
     | AskAnswered
+    | ApprovalAsked
+    | ApprovalAnswered
     | UserSpoke
     | CancelRequested
     | Stopped

@@ -14,10 +14,11 @@ from msgspec.structs import replace
 from perstack.definition import compose_instruction
 from perstack.lock import Lock, pinned
 
+from .advance import IllegalEvent
 from .branch import cut, lineage
 from .events import Event, ForkedFrom, JobStarted, Rewound, RunStarted, Stopped, ToolReturned
 from .messages import Text
-from .reduce import IllegalEvent, fold
+from .reduce import fold
 from .state import Acting
 from .wanted import utc
 

@@ -81,6 +81,7 @@ class Call(Value, frozen=True):
     id: unique within its reply. args: the JSON object the model gave. fault: why the call cannot be made
     (unknown tool, arguments that are not what the schema says), told to the model instead of a result.
     skill: the source of the tool; for a delegate its Expert key. repeatable: again after a crash is safe.
+    own_name: what its skill calls the tool, where the model was shown another name; else empty.
     """
 
     id: str
@@ -91,6 +92,7 @@ class Call(Value, frozen=True):
     repeatable: bool = False
     signature: str = ""
     fault: str = ""
+    own_name: str = ""
 
 
 class Question(Value, frozen=True, kw_only=True):
@@ -98,6 +100,14 @@ class Question(Value, frozen=True, kw_only=True):
 
     message: str
     schema: dict[str, Json]
+
+
+class Approval(Value, frozen=True, kw_only=True):
+    """What a person is to say of a call before it is made. given: None while they have not. text: their words."""
+
+    rule: str
+    given: bool | None = None
+    text: str = ""
 
 
 class Answer(Value, frozen=True, kw_only=True):

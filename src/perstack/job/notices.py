@@ -83,6 +83,61 @@ class ToolsDiffer(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class SkillWalled(msgspec.Struct, frozen=True, kw_only=True):
+    """Walls were built around what a skill starts. walls: which, where it may write and what it may reach."""
+
+    skill: str
+    walls: str
+    at: float = 0.0
+
+
+class ProxyAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """A skill asked for a way out, and was let through or not. reason: why not, or what else is to be known."""
+
+    skill: str
+    action: Literal["allowed", "blocked"]
+    domain: str
+    port: int
+    reason: str = ""
+    at: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """What to tell a person."""
+        verb = "may reach" if self.action == "allowed" else "may not reach"
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.skill} {verb} {self.domain}:{self.port}{reason}"
+
+
+class ImageProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """A container image is being made. service: which part of it. progress: from 0 to 1, if it is known."""
+
+    stage: Literal["pulling", "building", "complete", "error"]
+    service: str
+    text: str
+    progress: float | None = None
+    at: float = 0.0
+
+
+class ContainerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A container changed."""
+
+    status: Literal["starting", "running", "healthy", "unhealthy", "stopped", "error"]
+    service: str
+    text: str = ""
+    at: float = 0.0
+
+
 Notice = (
-    Heard | Waiting | SkillStarting | SkillConnected | SkillStderr | SkillDisconnected | ToolsDiffer
+    Heard
+    | Waiting
+    | SkillStarting
+    | SkillConnected
+    | SkillStderr
+    | SkillDisconnected
+    | ToolsDiffer
+    | SkillWalled
+    | ProxyAccess
+    | ImageProgress
+    | ContainerStatus
 )

@@ -7,11 +7,11 @@ from typing import Literal
 import msgspec
 
 from perstack._value import Value
-from perstack.definition import Limits
+from perstack.definition import Limits, Rules
 from perstack.lock import Lock
 
 from .events import CalledBy, Failure, ModelChoice
-from .messages import Answer, Call, History, Question, ToolMessage, Usage
+from .messages import Answer, Approval, Call, History, Json, Question, ToolMessage, Usage
 from .todo import TodoList
 
 
@@ -20,7 +20,7 @@ class Flight(Value, frozen=True, kw_only=True):
 
     in_doubt: it had started when the process that made it ended. child: the run that answers it, or did. tokens,
     cost: what that run took, once it has. question: what its server waits to know; it is off until then. answers:
-    to earlier questions of it, in order.
+    to earlier questions of it, in order. approval: what a person is to say of it, or said.
     """
 
     call: Call
@@ -30,14 +30,46 @@ class Flight(Value, frozen=True, kw_only=True):
     result: ToolMessage | None = None
     question: Question | None = None
     answers: tuple[Answer, ...] = ()
+    approval: Approval | None = None
     ends: bool = False
     tokens: int = 0
     cost: int = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether a person has yet to allow it."""
+        return self.approval is not None and self.approval.given is None
+
+    @property
+    def refused(self) -> bool:
+        return self.approval is not None and self.approval.given is False
 
 
 def asked_of(call: Call, question: Question) -> Call:
     """A question of a server, as a call that a person answers."""
     args = {"message": question.message, "requestedSchema": question.schema}
+    return Call(id=call.id, tool=call.tool, kind="ask", skill=call.skill, args=args)
+
+
+APPROVAL_SCHEMA: dict[str, Json] = {
+    "type": "object",
+    "properties": {
+        "approve": {"type": "boolean", "description": "Whether the call may be made"},
+        "text": {"type": "string", "description": "What the model is told with it"},
+    },
+    "required": ["approve"],
+}
+"""JSON Schema of what a person says of a call that they are to allow."""
+
+
+def approval_of(call: Call, approval: Approval) -> Call:
+    """The question whether `call` may be made, as a call that a person answers."""
+    args = {
+        "message": f"May {call.tool} of {call.skill} be called?",
+        "requestedSchema": APPROVAL_SCHEMA,
+        "rule": approval.rule,
+        "arguments": call.args,
+    }
     return Call(id=call.id, tool=call.tool, kind="ask", skill=call.skill, args=args)
 
 
@@ -63,12 +95,14 @@ class Acting(Value, frozen=True, kw_only=True, tag=True):
 
     @property
     def asked(self) -> tuple[Call, ...]:
-        """The questions of servers, as calls of the tools they came up in."""
-        return tuple(
-            asked_of(flight.call, flight.question)
-            for flight in self.open
-            if flight.question is not None
-        )
+        """What holds up calls of tools: whether they may be made, and questions of servers; as calls of these."""
+        questions: list[Call] = []
+        for flight in self.open:
+            if flight.question is not None:
+                questions.append(asked_of(flight.call, flight.question))
+            elif flight.approval is not None and flight.held:
+                questions.append(approval_of(flight.call, flight.approval))
+        return tuple(questions)
 
     @property
     def asking(self) -> tuple[Call, ...]:
@@ -147,7 +181,8 @@ class Job(Value, frozen=True, kw_only=True):
     seq, at: of the last event. runs: those at work, and the root; a child is gone once its parent has its
     answer, or has ended. steps: replies of the model over all runs. usage: of all runs; spent: the same by
     Expert key. cost: of all runs, millionths of a US dollar, as far as it was asked for. active_s: seconds at
-    work: from one event to the next, but not up to one that takes the job up again.
+    work: from one event to the next, but not up to one that takes the job up again. rules: on all calls, beside
+    those of the Experts.
     """
 
     id: str = ""
@@ -158,7 +193,9 @@ class Job(Value, frozen=True, kw_only=True):
     lock: Lock = Lock()
     model: ModelChoice = ModelChoice(provider="anthropic", model="")
     limits: Limits = Limits()
+    rules: Rules = Rules()
     workspace: str = ""
+    runtime: str = ""
     version: str = ""
     root: str = ""
     runs: dict[str, Run] = msgspec.field(default_factory=dict[str, Run])
@@ -180,11 +217,15 @@ class Job(Value, frozen=True, kw_only=True):
         root = self.root_run
         return root.phase if root is not None and isinstance(root.phase, Done) else None
 
+    def parent_of(self, run: Run) -> Run | None:
+        """The run that `run` works for, None for the root."""
+        return self.runs.get(run.by.run) if run.by is not None else None
+
     @property
     def questions(self) -> tuple[tuple[Run, Call], ...]:
         """What only a person can answer, with the run that asks: by run, what holds up the others of it first.
 
-        A question of a tool's server is a call with the id of the call it came up in.
+        Whether a call may be made, and what a tool's server asks, is a call with the id of the call it is about.
         """
         return tuple(
             (run, call)

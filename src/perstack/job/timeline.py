@@ -5,8 +5,8 @@ job's own state, so a call shows up when its result is there whatever else the r
 it is its turn, and the return of delegates when the last of them is back; reasoning is kept for each run apart.
 
 Ids are those of the documented view, with `seq` for the id of an event. A run that is spoken to after its end
-has a second query and perhaps a second answer; their ids end with `seq`. So does that of a question a
-tool's server has during a call, since the call has a row of its own later.
+has a second query and perhaps a second answer; their ids end with `seq`. So does that of a question whether
+a call may be made, or that a tool's server has during one, since the call has a row of its own later.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from .activity import (
 )
 from .branch import lineage
 from .events import (
+    ApprovalAsked,
     Asked,
     Event,
     Replied,
@@ -43,9 +44,9 @@ from .events import (
     ToolReturned,
     UserSpoke,
 )
-from .messages import Call, Question, joined
+from .messages import Approval, Call, Question, joined
 from .reduce import apply
-from .state import Acting, Concluding, Flight, Job, Run, Thinking, asked_of
+from .state import Acting, Concluding, Flight, Job, Run, Thinking, approval_of, asked_of
 from .wanted import gives_up, on_turn
 
 OUTPUT_LIMIT = "The reply was cut off at the output limit."
@@ -149,7 +150,7 @@ def _drafts(told: Timeline, event: Event, after: Job) -> Iterator[tuple[str, Act
         case Replied(run=run, cut=True):
             yield run, Retry(id=f"retry-{seq}", error="OutputLimit", message=OUTPUT_LIMIT)
         case Replied(run=run):
-            yield from _asked((), after.runs[run])
+            yield from _questions_due((), after.runs[run])
         case ReplyFailed(run=run, failure=why):
             phase = after.runs[run].phase
             if isinstance(phase, Thinking | Concluding) and not gives_up(after, phase):
@@ -157,10 +158,11 @@ def _drafts(told: Timeline, event: Event, after: Job) -> Iterator[tuple[str, Act
         case ToolReturned(run=run):
             yield from _returned(before.runs[run], event, after.runs[run], seq)
         case Asked(run=run, call=id):
-            phase = before.runs[run].phase
-            assert isinstance(phase, Acting)  # else the event is illegal
             question = Question(message=event.message, schema=event.schema)
-            row = _question(asked_of(phase.flights[id].call, question))
+            row = _question(asked_of(_call(before.runs[run], id), question))
+            yield run, replace(row, id=f"{row.id}-{seq}")
+        case ApprovalAsked(run=run, call=id, rule=rule):
+            row = _question(approval_of(_call(before.runs[run], id), Approval(rule=rule)))
             yield run, replace(row, id=f"{row.id}-{seq}")
         case RunFinished(run=run, outcome="completed", text=text):
             suffix = f"-{seq}" if told.threads[run].answered else ""
@@ -209,10 +211,10 @@ def _returned(
     if flight in delegates and all(f is flight or f.result is not None for f in delegates):
         if count := sum(bool(f.child) for f in delegates):
             yield before.id, DelegationComplete(id=f"delegation-complete-{seq}", count=count)
-    yield from _asked(turn, after)
+    yield from _questions_due(turn, after)
 
 
-def _asked(turn: tuple[Flight, ...], after: Run) -> Iterator[tuple[str, Activity]]:
+def _questions_due(turn: tuple[Flight, ...], after: Run) -> Iterator[tuple[str, Activity]]:
     """The questions whose turn has come. turn: the calls whose turn it was before."""
     if isinstance(after.phase, Acting):
         before = {flight.call.id for flight in turn}
@@ -220,6 +222,11 @@ def _asked(turn: tuple[Flight, ...], after: Run) -> Iterator[tuple[str, Activity
             call = flight.call
             if call.kind == "ask" and not call.fault and call.id not in before:
                 yield after.id, _question(call)
+
+
+def _call(run: Run, id: str) -> Call:
+    assert isinstance(run.phase, Acting)  # else the event is illegal
+    return run.phase.flights[id].call
 
 
 def _question(call: Call) -> Activity:

@@ -13,11 +13,12 @@ from itertools import chain, takewhile
 import msgspec
 
 from perstack._ids import derived
-from perstack.definition import compose_instruction
+from perstack.definition import Deed, Rules, Ruling, compose_instruction, ruling_of
 from perstack.errors import UnknownExpert
 
 from .budget import left_for
 from .events import (
+    ApprovalAsked,
     CalledBy,
     Event,
     Failure,
@@ -38,6 +39,12 @@ OUTCOME_UNKNOWN = (
     "Look before you do it again."
 )
 """The result of a call that was in flight when its process ended and that may not be repeated."""
+
+NOT_ALLOWED = "This call was not made: the user did not allow it."
+"""The result of a call that a person was asked about; their words follow."""
+
+DENIED = "This call was not made: it is not allowed here, by the rule {rule}."
+"""The result of a call that a rule denies."""
 
 
 class Generate(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,19 +101,19 @@ def wanted(job: Job) -> tuple[Command, ...]:
     if job.cancelled:
         # Children first: their ends are in the log before that of the run they worked for.
         return tuple(chain.from_iterable(_wanted(job, r) for r in reversed(job.runs.values())))
-    held = _held(job)
+    at_limit = _at_limit(job)
     commands: list[Command] = []
     for run in job.runs.values():
-        if run.id not in held:
+        if run.id not in at_limit:
             commands.extend(_wanted(job, run))
-    if held and not commands:
-        run, limit = next(iter(held.items()))
+    if at_limit and not commands:
+        run, limit = next(iter(at_limit.items()))
         return (Record(event=Stopped(reason="limit", what=limit, run=run), sync=True),)
     return tuple(commands)
 
 
-def _held(job: Job) -> dict[str, str]:
-    """The runs that may not ask the model again, and the limit that says so.
+def _at_limit(job: Job) -> dict[str, str]:
+    """The runs that may not ask the model again by id, each with the limit that says so.
 
     Of steps, who began to wait first goes first, whatever others do meanwhile: a request in flight is never taken
     back. Tokens and cost are divided down the tree (`budget`).
@@ -118,12 +125,12 @@ def _held(job: Job) -> dict[str, str]:
     ]
     allowed = max(job.limits.max_steps - job.steps, 0)
     over = [] if len(waiting) <= allowed else [id for _, id in sorted(waiting)[allowed:]]
-    held = dict.fromkeys(over, f"maxSteps {job.limits.max_steps}")
+    at_limit = dict.fromkeys(over, f"maxSteps {job.limits.max_steps}")
     for run in job.runs.values():
         if isinstance(run.phase, Thinking | Concluding) and (limit := left_for(job, run).spent_up):
             most = job.limits.max_tokens if limit == "maxTokens" else job.limits.max_cost
-            held[run.id] = f"{limit} {most}"
-    return held
+            at_limit[run.id] = f"{limit} {most}"
+    return at_limit
 
 
 def _wanted(job: Job, run: Run) -> Iterator[Command]:
@@ -176,8 +183,13 @@ def _wanted_call(job: Job, run: Run, flight: Flight) -> Iterator[Command]:
             yield _result(run, call, call.fault, is_error=True)
         case "ask":
             return  # a person will answer
-        case _ if flight.question is not None:
+        case _ if flight.question is not None or flight.held:
             return  # likewise
+        case "tool" if flight.approval is not None and flight.refused:
+            said = f" They said: {text}" if (text := flight.approval.text) else ""
+            yield _result(run, call, f"{NOT_ALLOWED}{said}", is_error=True)
+        case "tool" if (ruling := _ruling(job, run, flight)) is not None:
+            yield _ruled(run, call, ruling)
         case "delegate":
             yield from _wanted_delegate(job, run, flight)
         case "todo" if fault := todo_fault(call.args):
@@ -198,6 +210,35 @@ def _wanted_call(job: Job, run: Run, flight: Flight) -> Iterator[Command]:
             yield Use(
                 run=run.id, expert=run.expert, step=run.step, call=call, answers=flight.answers
             )
+
+
+def _ruling(job: Job, run: Run, flight: Flight) -> Ruling | None:
+    """What the rules say of a call that has not begun and of which nobody has said anything yet.
+
+    They are those of the job, of the run's Expert, and of all for whom it works: a delegate never has more rights
+    than who called it.
+    """
+    if flight.started or flight.approval is not None:
+        return None
+    layers = [job.rules]
+    for each in _upward(job, run):
+        expert = job.lock.expert(each.expert)
+        layers.append(Rules(approve=expert.approve, deny=expert.deny))
+    if not any(layers):
+        return None
+    call = flight.call
+    names = (call.tool, call.own_name) if call.own_name else (call.tool,)
+    deed = Deed(tools=names, skill=call.skill, args=call.args, workspace=job.workspace)
+    return ruling_of(layers, deed)
+
+
+def _ruled(run: Run, call: Call, ruling: Ruling) -> Record:
+    match ruling.kind:
+        case "deny":
+            return _result(run, call, DENIED.format(rule=ruling.rule), is_error=True)
+        case "approve":
+            event = ApprovalAsked(run=run.id, call=call.id, rule=ruling.rule)
+            return Record(event=event, about=call.id)
 
 
 def _wanted_delegate(job: Job, run: Run, flight: Flight) -> Iterator[Command]:
@@ -258,13 +299,19 @@ def _delegates_before(run: Run, call: Call) -> int:
 
 def _goes_round(job: Job, run: Run, expert: str, query: str) -> bool:
     """Whether `expert` was asked the same by one of the runs that led here."""
+    for each in _upward(job, run):
+        asked = each.history[0]
+        if each.expert == expert and isinstance(asked, UserMessage) and asked.text == query:
+            return True
+    return False
+
+
+def _upward(job: Job, run: Run) -> Iterator[Run]:
+    """`run` and the runs it works for, the nearest first."""
     above: Run | None = run
     while above is not None:
-        asked = above.history[0]
-        if above.expert == expert and isinstance(asked, UserMessage) and asked.text == query:
-            return True
-        above = job.runs.get(above.by.run) if above.by is not None else None
-    return False
+        yield above
+        above = job.parent_of(above)
 
 
 def _result(

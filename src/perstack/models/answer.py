@@ -42,9 +42,8 @@ class Answer:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            if (
-                not self.complete
-            ):  # else: what follows a whole answer only makes the connection useless
+            # What follows a whole answer only makes the connection useless
+            if not self.complete:
                 raise broken(f"the answer is not HTTP: {error}") from error
             self.reusable = False
         if not self._headed:

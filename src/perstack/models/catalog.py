@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from perstack.definition import ProviderAccess, ProviderName
+from perstack.definition import SERVED, ProviderAccess, ProviderName, not_served
 from perstack.errors import UserError
 
 from .wires.wire import Traits, Wire
@@ -34,9 +34,6 @@ from .wires.wire import Traits, Wire
 if TYPE_CHECKING:
     from .connections import Connections
     from .http import HttpModel
-
-SERVED = ("anthropic", "google", "openai", "deepseek", "ollama")
-"""The providers a model can be opened of."""
 
 _SNAPSHOT = re.compile(r"[-@]?(\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
 _OFFICIAL_OPENAI = "api.openai.com"
@@ -83,10 +80,7 @@ def wire_of(access: ProviderAccess) -> Wire:
 
             return CHAT
         case "azure-openai" | "amazon-bedrock" | "google-vertex":
-            raise UserError(
-                f'The provider "{access.provider}" is not served yet; it comes in a later version. '
-                f"These work today: {', '.join(SERVED)}."
-            )
+            raise UserError(not_served(access.provider))
 
 
 def _has_responses(access: ProviderAccess) -> bool:
@@ -112,7 +106,7 @@ def traits_of(provider: ProviderName, model: str) -> Traits:
 def default_model(provider: ProviderName) -> str:
     """The model an Expert gets that asks for none. Raises UserError for a provider that is not served."""
     if provider not in SERVED:
-        raise UserError(f'There is no default model for the provider "{provider}": name one.')
+        raise UserError(not_served(provider))
     return _known(provider)[1]
 
 

@@ -1,4 +1,4 @@
-"""A log as bytes: what a store has read of it so far, and what comes next. No I/O.
+"""A log as bytes: what a store has read or written of it so far, and what comes next. No I/O.
 
 A line is in the log once its newline is. Bytes after the last newline are a *tail*: the line of an event that
 is being written now, or was when its process or its machine ended. Nobody was told that it is in the log.
@@ -10,8 +10,10 @@ import re
 from contextlib import suppress
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from perstack.errors import CorruptLog
-from perstack.job import Event, JobStarted, decode_event
+from perstack.job import Event, JobStarted, decode_event, encode_event
 
 _SUM_MEMBER = re.compile(rb',"sum":"[0-9a-f]{64}"\}')  # how every whole line ends, see job/wire.py
 
@@ -23,6 +25,17 @@ class End(NamedTuple):
     seq: int = 0
     sum: str = ""
     at: float = 0.0
+
+
+def line_after(end: End, event: Event, now: float) -> tuple[Event, bytes, End]:
+    """`event` with its place after `end`, its line, newline included, and the place after that.
+
+    now: seconds since 1970 UTC, for an event that brings no time; in a log time never goes back.
+    """
+    at = event.at or max(round(now, 3), end.at)
+    placed = replace(event, seq=end.seq + 1, at=at)
+    line, total = encode_event(placed, end.sum)
+    return placed, line, End(end.offset + len(line), placed.seq, total, at)
 
 
 def events_in(data: bytes, start: End, *, job: str, path: str) -> tuple[list[Event], End, bytes]:

@@ -29,14 +29,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
-from anyio import CapacityLimiter, to_thread
-from anyio.lowlevel import RunVar
-from msgspec.structs import replace
+from anyio import to_thread
 
 from perstack.errors import CorruptLog, JobBusy, PerstackError, StoreError, UserError
-from perstack.job import Event, IllegalEvent, encode_event, fold, utc
+from perstack.job import Event, IllegalEvent, fold, utc
 
-from .chain import End, event_of_tail, events_in
+from .chain import End, event_of_tail, events_in, line_after
 from .folder import (
     HEAD,
     LOG,
@@ -59,7 +57,8 @@ from .folder import (
 from .following import Following
 from .head import parse_head, render_head
 from .store import Log, checked_id
-from .summary import Summary, summary_of
+from .summary import Summary, summary_of, summary_or_fault
+from .threads import OwnThreads
 
 LOOK_AGAIN_S = (0.005, 0.01, 0.02, 0.04)
 """A list of jobs holds each log for an instant; before it calls a job busy, a writer looks again."""
@@ -67,10 +66,8 @@ LOOK_AGAIN_S = (0.005, 0.01, 0.02, 0.04)
 FOLLOW_S = (0.005, 0.2)
 """A follower looks for news this soon after the last, and at least this often; in between it slows down."""
 
-SYNCS = 16
-"""Disks take syncs of several files together. Own threads, so that slow tools cannot hold them up."""
-
-_syncs: RunVar[CapacityLimiter] = RunVar("perstack.store.syncs")
+SYNCS = OwnThreads("perstack.store.syncs", 16)
+"""Disks take syncs of several files together."""
 
 
 class FileStore:
@@ -78,6 +75,10 @@ class FileStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    @property
+    def root(self) -> Path:
+        return self._root
 
     @asynccontextmanager
     async def open(self, job: str) -> AsyncGenerator[tuple[Log, tuple[Event, ...]]]:
@@ -94,7 +95,7 @@ class FileStore:
             yield log, events
         finally:
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(log.close, limiter=_limiter())
+                await to_thread.run_sync(log.close, limiter=SYNCS.limiter)
 
     async def read(self, job: str, after: int = 0) -> tuple[Event, ...]:
         events = await to_thread.run_sync(self._load, checked_id(job))
@@ -138,18 +139,12 @@ class FileStore:
         return [job for written_ns, job in sorted(found, reverse=True) if written_ns >= 0]
 
     def _summaries(self) -> list[Summary]:
-        found: list[Summary] = []
-        for job in self._list():
-            try:
-                summary = load_summary(self._root, job)
-            except PerstackError as error:
-                summary = Summary(job=job, status="unreadable", fault=str(error))
-            except IllegalEvent as error:
-                fault = f"{self._path(job)}: {error}"
-                summary = Summary(job=job, status="unreadable", fault=fault)
-            if summary is not None:
-                found.append(summary)
-        return found
+        found = [self._summary(job) for job in self._list()]
+        return [summary for summary in found if summary is not None]
+
+    def _summary(self, job: str) -> Summary | None:
+        path = str(self._path(job))
+        return summary_or_fault(job, path, lambda: load_summary(self._root, job))
 
 
 class _Growth:
@@ -246,22 +241,20 @@ class FileLog:
     async def append(self, event: Event, *, sync: bool = False) -> Event:
         placed = self._write(event)
         if sync:
-            await to_thread.run_sync(self._sync, limiter=_limiter())
+            await to_thread.run_sync(self._sync, limiter=SYNCS.limiter)
         return placed
 
     def _write(self, event: Event) -> Event:
         if self._shut:
             raise StoreError(self._shut)
         end = self._end
-        now = event.at or max(round(time.time(), 3), end.at)
-        placed = replace(event, seq=end.seq + 1, at=now)
-        line, total = encode_event(placed, end.sum)
+        placed, line, after = line_after(end, event, time.time())
         try:
             written = os.write(self._fd, line)
             while written < len(line):
                 written += os.write(self._fd, line[written:])
             # One assignment: an interrupt finds the log before this event or after it.
-            self._end = End(end.offset + len(line), end.seq + 1, total, now)
+            self._end = after
         except OSError as error:
             raise why(error, self._path, self._job) from error
         finally:
@@ -378,12 +371,3 @@ def _read_all(fd: int, job: str, path: Path) -> tuple[list[Event], End, bytes]:
         events.append(whole[0])
         end = whole[1]
     return events, end, tail
-
-
-def _limiter() -> CapacityLimiter:
-    try:
-        return _syncs.get()
-    except LookupError:
-        limiter = CapacityLimiter(SYNCS)
-        _syncs.set(limiter)
-        return limiter

@@ -40,14 +40,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
-from anyio import CapacityLimiter, to_thread
-from anyio.lowlevel import RunVar
+from anyio import to_thread
 from msgspec.structs import replace
 
-from perstack.errors import PerstackError, StoreError, UserError
-from perstack.job import Event, IllegalEvent, Job, Rewound, encode_event, fold
+from perstack.errors import StoreError, UserError
+from perstack.job import Event, IllegalEvent, Job, Rewound, fold
 
-from .chain import End
+from .chain import End, line_after
 from .following import Following
 from .lease import Head, Lease, load_head
 from .segments import (
@@ -63,7 +62,8 @@ from .segments import (
     segments_of,
 )
 from .store import Log, checked_id
-from .summary import Summary, summary_of
+from .summary import Summary, summary_of, summary_or_fault
+from .threads import OwnThreads
 
 if TYPE_CHECKING:
     from .bucket import Bucket
@@ -78,8 +78,7 @@ LARGE = 512 * 1024
 FOLLOW_S = (0.1, 2.0)
 """A follower looks for news this soon after the last, and at least this often; in between it slows down."""
 
-# Own threads, so that slow tools cannot hold a log up.
-_requests: RunVar[CapacityLimiter] = RunVar("perstack.store.requests")
+_REQUESTS = OwnThreads("perstack.store.requests", AT_ONCE)
 T = TypeVar("T")
 
 
@@ -177,13 +176,8 @@ class ObjectStore:
         return [summary for summary in found if summary is not None]
 
     def _summary(self, job: str) -> Summary | None:
-        try:
-            return load_summary(self._bucket, job)
-        except PerstackError as error:
-            return Summary(job=job, status="unreadable", fault=str(error))
-        except IllegalEvent as error:
-            fault = f"{self._bucket.url}/{folder_of(job)}: {error}"
-            return Summary(job=job, status="unreadable", fault=fault)
+        path = f"{self._bucket.url}/{folder_of(job)}"
+        return summary_or_fault(job, path, lambda: load_summary(self._bucket, job))
 
 
 class _Growth:
@@ -270,14 +264,10 @@ class ObjectLog:
         return placed
 
     def _place(self, event: Event) -> Event:
-        end = self._end
-        now = event.at or max(round(time.time(), 3), end.at)
-        placed = replace(event, seq=end.seq + 1, at=now)
-        line, total = encode_event(placed, end.sum)
+        placed, line, self._end = line_after(self._end, event, time.time())
         self._events.append(placed)
         self._lines.append(line)
         self._waiting_bytes += len(line)
-        self._end = End(end.offset + len(line), placed.seq, total, now)
         return placed
 
     async def _store(self, seq: int) -> None:
@@ -405,9 +395,4 @@ def _can_be_id(job: str) -> bool:
 
 async def _asked(request: Callable[[], T]) -> T:
     """What the storage answers. Not abandoned when cancelled: of a write under way we know how it ended."""
-    try:
-        limiter = _requests.get()
-    except LookupError:
-        limiter = CapacityLimiter(AT_ONCE)
-        _requests.set(limiter)
-    return await to_thread.run_sync(request, limiter=limiter)
+    return await to_thread.run_sync(request, limiter=_REQUESTS.limiter)

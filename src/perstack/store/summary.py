@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec.structs import replace
 
 from perstack._value import Value
-from perstack.job import Job, Usage, UserMessage, wanted
+from perstack.errors import PerstackError
+from perstack.job import IllegalEvent, Job, Usage, UserMessage, wanted
 
 Status = Literal[
     "running", "interrupted", "waiting", "stopped", "completed", "failed", "cancelled", "unreadable"
@@ -61,6 +63,16 @@ def summary_of(job: Job) -> Summary:
         started_at=job.started_at,
         updated_at=job.at,
     )
+
+
+def summary_or_fault(job: str, path: str, load: Callable[[], Summary | None]) -> Summary | None:
+    """What `load` gives; for a log that cannot be read, a summary that says why. path: the log's name."""
+    try:
+        return load()
+    except PerstackError as error:
+        return Summary(job=job, status="unreadable", fault=str(error))
+    except IllegalEvent as error:
+        return Summary(job=job, status="unreadable", fault=f"{path}: {error}")
 
 
 def _status_of(job: Job) -> Status:

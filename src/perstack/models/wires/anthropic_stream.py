@@ -11,6 +11,7 @@ from perstack.job import Call, ExpertMessage, Text, Thought, Usage
 
 from ..model import Delta, Finish, Reply
 from .calls import parse_arguments
+from .loose import truncated, unreadable
 from .wire import excerpt, failed
 
 PROVIDER = "anthropic"
@@ -139,11 +140,7 @@ class AnthropicDecoder:
         try:
             told = _EVENT.decode(data)
         except msgspec.MsgspecError as error:
-            raise ModelError(
-                f"the provider sent an event that cannot be read: {error}",
-                name="StreamBroken",
-                retryable=True,
-            ) from error
+            raise unreadable(error) from error
         match told.type or event:
             case "content_block_delta":
                 return self._grow(told)
@@ -170,9 +167,7 @@ class AnthropicDecoder:
 
     def reply(self) -> Reply:
         if not self._ended:
-            raise ModelError(
-                "the answer ended before it was complete", name="StreamBroken", retryable=True
-            )
+            raise truncated()
         thoughts: list[tuple[int, Thought]] = []
         texts: list[Text] = []
         calls: list[Call] = []

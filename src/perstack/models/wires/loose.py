@@ -17,11 +17,16 @@ def event_of(data: bytes) -> dict[str, Json]:
     try:
         return _EVENT.decode(data)
     except msgspec.MsgspecError as error:
-        raise ModelError(
-            f"the provider sent an event that cannot be read: {error}",
-            name="StreamBroken",
-            retryable=True,
-        ) from error
+        raise unreadable(error) from error
+
+
+def unreadable(error: msgspec.MsgspecError) -> ModelError:
+    """An event is not the JSON it should be."""
+    return ModelError(
+        f"the provider sent an event that cannot be read: {error}",
+        name="StreamBroken",
+        retryable=True,
+    )
 
 
 def truncated() -> ModelError:

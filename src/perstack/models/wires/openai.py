@@ -126,9 +126,8 @@ def reported(error: Json, status: int | None = None) -> ModelError:
         code = "context_length_exceeded"
     known = _BY_CODE.get(code)
     if known is None and (status is None or kind != "invalid_request_error"):
-        known = _BY_CODE.get(
-            kind
-        )  # OpenAI gives this type to all of 4xx, so there the status says more
+        # OpenAI gives this type to all of 4xx, so there the status says more
+        known = _BY_CODE.get(kind)
     name, status = known if known else (None, status or 500)
     error = failed(status, message or f"the provider answered with HTTP {status}", name=name)
     error.retry_after_s = _wait(message) if error.retryable else None

@@ -172,9 +172,9 @@ def _thoughts(message: ExpertMessage, readers: tuple[str, ...]) -> dict[str, str
 
 
 def _result(message: ToolMessage) -> bytes:
-    texts = [in_words(part) if isinstance(part, File) else part.text for part in message.parts
-             if not isinstance(part, Image)]  # fmt: skip
     images = [part for part in message.parts if isinstance(part, Image)]
+    others = [part for part in message.parts if not isinstance(part, Image)]
+    texts = [in_words(part) if isinstance(part, File) else part.text for part in others]
     if images:
         texts.append(f"[{len(images)} image(s), shown in the next message]")
     body: dict[str, Json] = {
@@ -248,11 +248,8 @@ class ChatDecoder:
 
     def _fragment(self, fragment: dict[str, Json]) -> None:
         function = obj(fragment.get("function"))
-        id, name, index = (
-            text(fragment.get("id")),
-            text(function.get("name")),
-            fragment.get("index"),
-        )
+        id, name = text(fragment.get("id")), text(function.get("name"))
+        index = fragment.get("index")
         call = next((c for c in reversed(self._calls) if index is None or c.index == index), None)
         if call is None or call.is_over(id, name):
             call = _OpenCall(index)
