@@ -14,7 +14,7 @@ from perstack.definition import (
 )
 from perstack.errors import DefinitionError
 from perstack.job import Call
-from perstack.skills import base_tools, toolbox_of
+from perstack.skills import Tool, base_tools, toolbox_of
 
 ASK = InteractiveSkill(
     tools={"askUser": InteractiveTool(input_json_schema='{"type":"object","required":["q"]}')}
@@ -60,6 +60,14 @@ def test_a_call_is_completed_with_what_answers_it() -> None:
     call = box.complete(Call(id="1", tool="readTextFile", args={"path": "a"}))
     assert (call.kind, call.skill, call.repeatable, call.fault) == ("tool", BASE_SKILL, True, "")
     assert not box.complete(Call(id="1", tool="exec", args={})).repeatable
+
+
+def test_a_call_of_a_tool_with_another_name_here_keeps_its_own_name_too() -> None:
+    server = StdioSkill(command="npx", package_name="files")
+    tools = {**TOOLS, "files": [Tool(name="exec", description="", schema={"type": "object"})]}
+    box = toolbox_of(expert(files=server), [], tools)
+    assert box.complete(Call(id="1", tool="files__exec")).own_name == "exec"
+    assert box.complete(Call(id="1", tool="readTextFile", args={"path": "a"})).own_name == ""
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -21,11 +20,13 @@ from time import monotonic
 
 import anyio
 
+from perstack._kept import PYTHON
 from perstack.definition import StdioSkill
 from perstack.errors import MissingEnv, SkillUnavailable, UserError
 
 from . import guard
 from .environment import clean_env
+from .wrapping import Launch, Wrap, unwrapped
 
 GRACE_S = 2.0
 """What a server gets after its input was closed, and again after SIGTERM."""
@@ -118,7 +119,8 @@ class Process:
     """A running server: lines from its output, lines to its input.
 
     began: set when it runs, or when `fault` says why it does not. ended: set when it has exited, whatever its
-    children do. exit: how, in words. Only one task reads, and only one writes.
+    children do. exit: how, in words; code: its exit code, negative for a signal, None if that is not known. Only
+    one task reads, and only one writes.
     """
 
     def __init__(self, guarded: subprocess.Popen[bytes], murmur: Murmur) -> None:
@@ -126,9 +128,11 @@ class Process:
         self.fault = ""
         self.ended = anyio.Event()
         self.exit = ""
+        self.code: int | None = None
         self._murmur = murmur
         assert guarded.stdin is not None
         assert guarded.stdout is not None
+        self._input = guarded.stdin
         self._in = guarded.stdin.fileno()
         self._out = guarded.stdout.fileno()
         self._rest = bytearray()
@@ -170,6 +174,15 @@ class Process:
             except BlockingIOError:
                 continue
 
+    def close_input(self) -> None:
+        """Nothing more will be written."""
+        self._input.close()
+
+    @property
+    def rest(self) -> bytes:
+        """What was read of a line that has no end yet."""
+        return bytes(self._rest)
+
     def has_output(self) -> bool:
         """Whether there is something to read now, if only the end."""
         poll = select.poll()
@@ -196,14 +209,26 @@ class OversizedLine(bytes):
 
 @asynccontextmanager
 async def open_process(
-    name: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path, murmur: Murmur
+    name: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    murmur: Murmur,
+    *,
+    wrap: Wrap = unwrapped,
 ) -> AsyncGenerator[Process]:
     """The running server `argv`. When the block is left, it and all its descendants have ended.
 
-    name: the skill's. That takes at most 3 * GRACE_S, and some moments if the system is slow.
+    name: the skill's. That takes at most 3 * GRACE_S, and some moments if the system is slow. wrap: what is
+    started instead.
     Raises SkillUnavailable if it cannot be started.
     """
-    guarded, link = _guarded(name, argv, env, cwd)
+    try:
+        with wrap(argv, env, str(cwd)) as launch:
+            guarded, link = _guarded(launch, cwd)
+    except (OSError, ValueError) as error:  # ValueError: a null byte, which no argument can hold
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise SkillUnavailable(name, f"{argv[0]} could not be started: {reason}") from error
     try:
         process = Process(guarded, murmur)
         assert guarded.stderr is not None
@@ -232,33 +257,27 @@ async def open_process(
                 pipe.close()
 
 
-def _guarded(
-    name: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """The guard, and our end of its link."""
+def _guarded(launch: Launch, cwd: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """The guard, and our end of its link. Raises OSError, ValueError."""
     ours, theirs = socket.socketpair()
     with theirs:
         number = theirs.fileno()
-        watched = [sys.executable, "-I", "-S", guard.__file__, str(number), str(GRACE_S), *argv]
+        watched = [PYTHON, "-I", "-S", guard.__file__, str(number), str(GRACE_S)]
         try:
             guarded = subprocess.Popen(
-                watched,
-                env=dict(env),
+                [*watched, *launch.argv],
+                env=dict(launch.env),
                 cwd=cwd,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                pass_fds=(number,),
+                pass_fds=(number, *launch.fds),
                 start_new_session=True,
             )
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # ValueError: a null byte, which no argument can hold
+        except BaseException:
             ours.close()
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise SkillUnavailable(name, f"{argv[0]} could not be started: {reason}") from error
+            raise
     ours.setblocking(False)
     return guarded, ours
 
@@ -273,7 +292,8 @@ async def _follow(link: socket.socket, process: Process) -> None:
             return
         process.began.set()
         said = await _said(link)
-        process.exit = _in_words(int(said.removeprefix("exited "))) if said else "its guard ended"
+        process.code = int(said.removeprefix("exited ")) if said else None
+        process.exit = "its guard ended" if process.code is None else _in_words(process.code)
     finally:
         process.began.set()
         process.ended.set()

@@ -28,6 +28,7 @@ DATA_MAX = 24 * 1024 * 1024
 """Characters of base64 in one result; images and files beyond it are described instead."""
 
 DESCRIPTION_MAX = 16_384
+MESSAGE_MAX = 8192
 TITLE_MAX = 255
 SCHEMA_MAX = 256 * 1024
 """Bytes of one input schema as JSON."""

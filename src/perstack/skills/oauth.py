@@ -108,9 +108,8 @@ class FileTokens:
         return self._client
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self._client = (
-            client_info  # written with the tokens it gets: one is of no use without the other
-        )
+        # Written with the tokens it gets: one is of no use without the other
+        self._client = client_info
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
         assert self._context is not None

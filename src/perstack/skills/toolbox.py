@@ -63,7 +63,13 @@ class Toolbox(msgspec.Struct, frozen=True):
         if entry is None:
             names = ", ".join(self.entries) or "none"
             return replace(call, fault=f"There is no tool {call.tool!r}. The tools are: {names}.")
-        call = replace(call, kind=entry.kind, skill=entry.skill, repeatable=entry.tool.repeatable)
+        call = replace(
+            call,
+            kind=entry.kind,
+            skill=entry.skill,
+            repeatable=entry.tool.repeatable,
+            own_name="" if entry.own_name == call.tool else entry.own_name,
+        )
         if call.fault:
             return call
         if faults := faults_in(entry.tool.schema, call.args):

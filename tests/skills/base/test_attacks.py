@@ -316,9 +316,8 @@ def test_a_file_that_becomes_a_pipe_is_not_waited_for(workspace: Workspace, root
                 seen.add(tried(read_text_file, workspace, "f.txt"))
                 tried(append_text_file, workspace, "f.txt", "x")
 
-    reader = threading.Thread(
-        target=read, daemon=True
-    )  # so that a reader that hangs ends with the tests
+    # A daemon, so that a reader that hangs ends with the tests
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     reader.join(60)
     assert not reader.is_alive()

@@ -475,7 +475,7 @@ async def test_sizes_are_spelled_for_people(tmp_path: Path, size: int, spelled: 
         ("a.toml", ".toml", "application/toml"),
         ("a.md", ".md", "text/markdown"),
         ("Makefile", "", "application/octet-stream"),
-        (".env", "", "application/octet-stream"),
+        (".envrc", "", "application/octet-stream"),
         ("a.unheard", ".unheard", "application/octet-stream"),
     ],
 )

@@ -6,12 +6,13 @@ import errno
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from perstack.errors import ToolError
 from perstack.skills.base import kernel
-from perstack.skills.base.paths import Workspace
+from perstack.skills.base.paths import Deed, Workspace
 
 
 @pytest.fixture
@@ -34,14 +35,14 @@ def workspace(request: pytest.FixtureRequest, root: Path) -> Generator[Workspace
         yield opened
 
 
-def read(workspace: Workspace, operand: str, *, follow: bool = True) -> str:
+def read(workspace: Workspace, operand: str, *, deed: Deed = "look") -> str:
     """The text at `operand`."""
-    with workspace.at(operand, follow=follow) as place, open(place.open(os.O_RDONLY), "rb") as file:
+    with workspace.at(operand, deed) as place, open(place.open(os.O_RDONLY), "rb") as file:
         return file.read().decode()
 
 
-def refusal(workspace: Workspace, operand: str, *, follow: bool = True) -> str:
-    with pytest.raises(ToolError) as caught, workspace.at(operand, follow=follow):
+def refusal(workspace: Workspace, operand: str, *, deed: Deed = "look") -> str:
+    with pytest.raises(ToolError) as caught, workspace.at(operand, deed):
         pass
     return str(caught.value)
 
@@ -161,17 +162,17 @@ def test_a_dangling_link_leads_nowhere_but_is_there_itself(workspace: Workspace,
     (root / "dangling").symlink_to("a/gone/f")
     with workspace.at("dangling") as place:
         assert place.stat is None
-    with workspace.at("dangling", follow=False) as place:
+    with workspace.at("dangling", "change") as place:
         assert place.is_link
 
 
 @pytest.mark.parametrize(
     "text", ["../secret.txt", "{out}/secret.txt", "{out}", "..", "a/../../secret.txt", "/"]
 )
-@pytest.mark.parametrize("follow", [True, False])
-def test_a_link_to_outside_is_refused(workspace: Workspace, root: Path, text: str, follow: bool):
+@pytest.mark.parametrize("deed", ["look", "change"])
+def test_a_link_to_outside_is_refused(workspace: Workspace, root: Path, text: str, deed: Deed):
     (root / "link").symlink_to(text.format(out=root.parent))
-    told = refusal(workspace, "link", follow=follow)
+    told = refusal(workspace, "link", deed=deed)
     assert told == f"Access denied - path outside allowed directories: {root}/link not in {root}"
 
 
@@ -255,6 +256,27 @@ def test_only_the_reserved_directory_of_the_root_is_reserved(workspace: Workspac
     assert read(workspace, "perstack.md") == "notes"
 
 
+@pytest.mark.parametrize(
+    "operand",
+    [".env", "./.env", ".ENV", ".env.local", "a/../.env", "alias", "a/up/.env", "{root}/.env"],
+)
+def test_files_that_the_runtime_reads_keys_from_are_refused(
+    workspace: Workspace, root: Path, operand: str
+):
+    (root / ".env").write_text("KEY=SECRET", encoding="utf-8")
+    (root / "alias").symlink_to(".env")
+    (root / "a" / "up").symlink_to("..")
+    told = refusal(workspace, operand.format(root=root))
+    assert "SECRET" not in told
+    assert "is where the user keeps keys" in told
+
+
+def test_such_files_elsewhere_and_with_other_names_are_files(workspace: Workspace, root: Path):
+    for name in ("a/.env", ".env.example", ".envrc"):
+        (root / name).write_text("open", encoding="utf-8")
+        assert read(workspace, name) == "open"
+
+
 def test_a_renamed_root_stays_the_workspace(workspace: Workspace, root: Path):
     root.rename(root.parent / "moved")
     (root / "a" / "b").mkdir(parents=True)  # somebody puts another directory in its place
@@ -300,9 +322,9 @@ def test_no_descriptor_stays_open(workspace: Workspace, root: Path):
         "/etc",
         "a",
     ):
-        for follow in (True, False):
+        for deed in get_args(Deed):
             try:
-                with workspace.at(operand, follow=follow):
+                with workspace.at(operand, deed):
                     pass
             except ToolError:
                 pass

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
 import psutil
 import pytest
 
+from perstack.skills import Launch, unwrapped
 from perstack.skills.base import open_base
 
 from .told import Asked, base_over
@@ -261,9 +263,12 @@ async def test_calls_run_side_by_side(tmp_path: Path):
 async def test_a_sandbox_can_put_its_launcher_in_front(tmp_path: Path):
     seen: list[Mapping[str, str]] = []
 
-    def launcher(argv: Sequence[str], env: Mapping[str, str]) -> Sequence[str]:
+    @contextmanager
+    def launcher(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Generator[Launch]:
         seen.append(env)
-        return ("env", "-u", "MINE", *argv)
+        assert cwd == str(tmp_path)
+        with unwrapped(("env", "-u", "MINE", *argv), env, cwd) as launch:
+            yield launch
 
     async with open_base(
         tmp_path, {"PATH": os.environ["PATH"], "KEY": "x"}, wrap=launcher

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from perstack.skills import keeper, launch, mcp, mcp_results, patience, remote
+from perstack.skills import keeper, launch, mcp, mcp_results, patience, remote, skill
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "reference" / "skills.md").read_text(
     encoding="utf-8"
@@ -25,8 +25,8 @@ REFERENCE = (Path(__file__).parents[3] / "docs" / "reference" / "skills.md").rea
         f"at most {mcp_results.DESCRIPTION_MAX} characters",
         f"beyond {mcp_results.TEXT_MAX // 2**20} MiB is cut",
         f"beyond {mcp_results.DATA_MAX // 2**20} MiB (as base64)",
-        f"list of its tools | {mcp.STARTUP_S:g} s",
-        f"without a sign of life | {mcp.TOOL_S:g} s",
+        f"list of its tools | {skill.STARTUP_S:g} s",
+        f"without a sign of life | {skill.TOOL_S:g} s",
         f"however much progress it reports | {patience.LONGEST} times that",
         f"grow to {keeper.LONGEST_PAUSE_S:g} s",
         f"{remote.LOOPBACK_SWITCH}=1",

@@ -15,7 +15,7 @@ import pytest
 
 from perstack.definition import RemoteSkill
 from perstack.job import Image, SkillConnected, Text
-from perstack.skills.mcp import open_remote_skill
+from perstack.skills.servers import open_remote_skill
 
 from .test_remote import NO_PROXIES
 from .test_stdio import RUNTIME

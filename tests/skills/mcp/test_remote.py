@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,16 @@ import httpx2
 import pytest
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSListener
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from perstack._net import NotPublic
 from perstack.definition import RemoteSkill
 from perstack.errors import MissingEnv, SkillUnavailable, UserError
 from perstack.job import Notice, SkillConnected, SkillDisconnected, SkillStarting
 from perstack.skills import Skill
-from perstack.skills.mcp import open_remote_skill
 from perstack.skills.public_http import BODY_MAX, PublicTransport, proxy_for
 from perstack.skills.remote import endpoint_of, headers_of, loopback_allowed
+from perstack.skills.servers import open_remote_skill
+from tests.fakes.certificate import certificate
 
 from .world import told
 
@@ -289,39 +285,11 @@ async def test_a_remote_skill_whose_name_leads_here_is_unavailable():
             pass
 
 
-def certificate(folder: Path) -> Path:
-    """A file with a key and a certificate for localhost that only itself vouches for."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)  # noqa: TID251  # a certificate has to be valid today
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "both.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
 async def test_tls_sees_the_name_while_the_socket_sees_the_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    pem = certificate(tmp_path)
+    pem = tmp_path / "both.pem"
+    pem.write_bytes(b"".join(certificate("localhost")))
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     names: list[str | None] = []
     heads: list[bytes] = []

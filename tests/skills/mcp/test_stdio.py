@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -16,9 +17,10 @@ import pytest
 from perstack.definition import StdioSkill
 from perstack.errors import MissingEnv, SkillUnavailable, UserError
 from perstack.job import SkillConnected, SkillDisconnected, SkillStarting, SkillStderr
+from perstack.skills import Launch, unwrapped
 from perstack.skills.environment import INHERITED
 from perstack.skills.launch import NOTICE_MAX, command_of, environment_of
-from perstack.skills.mcp import open_stdio_skill
+from perstack.skills.servers import open_stdio_skill
 
 from .world import MARK, NASTY, World, processes_with, told, until
 
@@ -196,9 +198,11 @@ async def test_a_server_sees_little_of_our_environment(world: World):
 async def test_a_sandbox_puts_its_launcher_in_front(world: World):
     marks: list[str] = []
 
-    def wrap(argv: Sequence[str], env: Mapping[str, str]) -> Sequence[str]:
+    @contextmanager
+    def wrap(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> Generator[Launch]:
         marks.append(env[MARK])
-        return ["env", "WALLED=yes", *argv]
+        with unwrapped(["env", "WALLED=yes", *argv], env, cwd) as launch:
+            yield launch
 
     async with world.nasty(wrap=wrap) as skill:
         assert json.loads(told(await skill.use("env", {})))["WALLED"] == "yes"
@@ -209,7 +213,7 @@ async def test_a_sandbox_puts_its_launcher_in_front(world: World):
 RUNTIME = """
 import os, pathlib, sys, anyio
 from perstack.definition import StdioSkill
-from perstack.skills.mcp import open_stdio_skill
+from perstack.skills.servers import open_stdio_skill
 
 async def main():
     command, *args = sys.argv[3:]

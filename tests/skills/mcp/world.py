@@ -14,7 +14,7 @@ import anyio
 from perstack.definition import StdioSkill
 from perstack.job import Notice, Text
 from perstack.skills import Outcome, Skill
-from perstack.skills.mcp import open_stdio_skill
+from perstack.skills.servers import open_stdio_skill
 
 NASTY = Path(__file__).parents[2] / "fakes" / "mcp_nasty.py"
 MARK = "PERSTACK_TEST_MARK"

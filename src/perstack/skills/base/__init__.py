@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from .bundled import is_bundled
-from .shell import Wrap
 from .skill import open_base
 from .tools import base_tools
 
-__all__ = ["Wrap", "base_tools", "is_bundled", "open_base"]
+__all__ = ["base_tools", "is_bundled", "open_base"]

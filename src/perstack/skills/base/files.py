@@ -50,7 +50,7 @@ def read_text_file(
 
 
 def write_text_file(workspace: Workspace, path: str, text: str) -> dict[str, Json]:
-    with workspace.at(path, follow=False) as place:
+    with workspace.at(path, "change") as place:
         if place.stat is not None:
             _require_writable_file(place, path)
         _replace(place, text.encode())
@@ -58,7 +58,7 @@ def write_text_file(workspace: Workspace, path: str, text: str) -> dict[str, Jso
 
 
 def append_text_file(workspace: Workspace, path: str, text: str) -> dict[str, Json]:
-    with workspace.at(path, follow=False) as place:
+    with workspace.at(path, "change") as place:
         _require_writable_file(_existing(place, f"File {path} does not exist."), path)
         with _opened(place, os.O_WRONLY | os.O_APPEND, path) as fd:
             before = os.fstat(fd).st_size
@@ -79,7 +79,7 @@ def edit_text_file(
     """
     if not old_text:
         raise ToolError("oldText must not be empty")
-    with workspace.at(path, follow=False) as place:
+    with workspace.at(path, "change") as place:
         _require_writable_file(_existing(place, f"File {path} does not exist."), path)
         before = _read_text(place, path).decode(errors="surrogateescape")
         after = _edited(before, old_text, new_text)
@@ -92,8 +92,8 @@ def edit_text_file(
 def move_file(workspace: Workspace, source: str, destination: str) -> dict[str, Json]:
     """Also for directories. A link is moved itself, not what it leads to. Nothing is ever overwritten."""
     with (
-        workspace.at(source, follow=False) as old,
-        workspace.at(destination, follow=False) as new,
+        workspace.at(source, "change") as old,
+        workspace.at(destination, "change") as new,
     ):
         _refuse_root(_existing(old, f"Source file {source} does not exist."))
         if not _is_writable(old):
@@ -110,7 +110,7 @@ def move_file(workspace: Workspace, source: str, destination: str) -> dict[str, 
 
 def delete_file(workspace: Workspace, path: str) -> dict[str, Json]:
     """A link is removed itself, not what it leads to."""
-    with workspace.at(path, follow=False) as place:
+    with workspace.at(path, "change") as place:
         _existing(place, f"File {path} does not exist.")
         if place.is_directory:
             raise ToolError(f"Path {path} is a directory. Use delete directory tool instead.")
@@ -178,7 +178,7 @@ def list_directory(workspace: Workspace, path: str) -> dict[str, Json]:
 
 
 def create_directory(workspace: Workspace, path: str) -> dict[str, Json]:
-    with workspace.at(path, follow=False) as place:
+    with workspace.at(path, "make") as place:
         exists = f"Directory {path} already exists"
         if place.stat is not None:
             raise ToolError(exists)
@@ -192,7 +192,7 @@ def create_directory(workspace: Workspace, path: str) -> dict[str, Json]:
 
 
 def delete_directory(workspace: Workspace, path: str, recursive: bool = False) -> dict[str, Json]:
-    with workspace.at(path, follow=False) as place:
+    with workspace.at(path, "change") as place:
         _refuse_root(_existing(place, f"Directory {path} does not exist."))
         if not place.is_directory:
             raise ToolError(f"Path {path} is not a directory. Use deleteFile tool instead.")
@@ -373,9 +373,8 @@ def _edited(before: str, old_text: str, new_text: str) -> str | None:
         return None
     # where, in `plain`, a line feed stands that was two characters before
     ends = [place - count for count, place in enumerate(_places(before, "\r\n"))]
-    if len(ends) * 2 > plain.count(
-        "\n"
-    ):  # the file mostly ends its lines with both, so does what is new
+    # The file mostly ends its lines with both, so does what is new
+    if len(ends) * 2 > plain.count("\n"):
         new = new.replace("\n", "\r\n")
 
     def raw(place: int) -> int:

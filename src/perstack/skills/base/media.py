@@ -47,9 +47,8 @@ def extension_of(name: str) -> str:
 
 @cache
 def _known_names() -> dict[str, str]:
-    table = (
-        mimetypes.MimeTypes()
-    )  # Python's own list, not the machine's: the same answer everywhere
+    # Python's own list, not the machine's: the same answer everywhere
+    table = mimetypes.MimeTypes()
     usual, common = table.types_map[True], table.types_map[False]
     return {**common, **usual, **_ADDED}
 

@@ -4,12 +4,14 @@ Theory of operation. The workspace is a directory held open. A path is never ope
 last name stands in is opened *beneath* the root, and the last name is then used only relative to that open
 directory, never following a link. So what was checked is what is used, whatever is renamed meanwhile.
 
-1. The operand is made absolute and normalised as text. Outside the root, or in the reserved directory: refused.
+1. The operand is made absolute and normalised as text. Outside the root, or a place that is kept from the Expert
+   (`_kept`): refused.
 2. Its parent directory is opened beneath the root, links on the way followed: by the kernel (openat2), or
    component by component where that call is missing or answers "this leaves the root" (which it also says of
    an absolute link that leads back inside; the walk then decides).
 3. From that open directory we climb to the root. Passing the reserved directory, by (device, inode) and so
-   under any name, or missing the root: refused.
+   under any name, or missing the root: refused. Its own path beneath the root, without links, is held against what
+   is kept once more.
 4. If the last name is a link, its text takes the place of the name and 2 and 3 are done again, at most 40
    times. A link that leads outside is refused, also when only the link itself is meant.
 
@@ -20,13 +22,19 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
+from msgspec.structs import replace
+
+from perstack import _kept
 from perstack.errors import ToolError
 
 from . import kernel
@@ -34,12 +42,26 @@ from . import kernel
 RESERVED = "perstack"
 """The directory in the root that holds the history of jobs: not for the Expert, whatever its case."""
 
+KEY_FILES = (".env", ".env.local")
+"""Files in the root that the runtime usually reads keys from."""
+
+THEIRS = (
+    "is not an Expert's to make or change: some program of the user's obeys it later, unasked. Leave it, or ask "
+    "the user to change it"
+)
+"""Why a place can be read and not written."""
+
+_NOT_HERE = ("Read-only file system", "Device or resource busy", "Is a directory")
+
 LINKS_MAX = 40  # as many as the kernel follows
 
 _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 Parts = tuple[str, ...]
+
+Deed = Literal["look", "make", "change"]
+"""What is to be done with a place: look at it, make a directory there, or change what is there in another way."""
 
 
 class _Escape(Exception):
@@ -85,11 +107,20 @@ class Place:
 class Workspace:
     """A directory, and the ways into it. Open until `close`, or the end of its `with` block.
 
-    home: what a leading `~` stands for. kernel_walk: let the kernel resolve paths where it can.
+    home: what a leading `~` stands for. kernel_walk: let the kernel resolve paths where it can. place: what of it
+    is not the Expert's; None for what never is.
     """
 
-    def __init__(self, path: Path, *, home: str = "~", kernel_walk: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        home: str = "~",
+        kernel_walk: bool = True,
+        place: _kept.Place | None = None,
+    ) -> None:
         self.root = os.path.realpath(path)
+        self._kept = _kept_parts(self.root, place)
         self._spellings = (self.root, os.path.abspath(path))
         self._home = home
         self._kernel_walk = kernel_walk and kernel.has_open_beneath()
@@ -106,22 +137,41 @@ class Workspace:
         self.close()
 
     @contextmanager
-    def at(self, operand: str, *, follow: bool = True) -> Generator[Place]:
+    def at(self, operand: str, deed: Deed = "look") -> Generator[Place]:
         """The place `operand` names, which need not exist.
 
-        follow: if the last name is a link, the place it leads to; missing if that is nowhere. Else the link.
-        Raises ToolError for a path that is not the Expert's to use, OSError for what the system says.
+        deed: to look, a link in the last name is followed, missing if it leads nowhere; else the link is meant.
+        Raises ToolError for a path that is not the Expert's to use so, OSError for what the system says.
         """
-        place = self._found(operand, follow)
+        place = self._found(operand, deed)
         try:
             yield place
         finally:
             os.close(place.dir_fd)
 
-    def _found(self, operand: str, follow: bool) -> Place:
-        absolute, parts = self._parsed(operand)
+    def why_kept(self, said: str) -> str:
+        """Why a program could not write where the walls let nobody write, a line for each place; "" if it could.
+
+        said: what the program said of it.
+        """
+        refused = (line for line in said.splitlines() if any(word in line for word in _NOT_HERE))
+        found: dict[str, None] = {}
+        for line in islice(refused, 20):
+            names = (
+                "/".join(parts)
+                for parts, kept in reversed(self._kept.items())  # the longest of a directory first
+                if kept.how == "keep" or kept.held
+            )
+            for name in names:
+                if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", line):
+                    found[name] = None
+                    break
+        return "".join(f"\nperstack: {name} {THEIRS}." for name in found)
+
+    def _found(self, operand: str, deed: Deed) -> Place:
+        absolute, parts = self._parsed(operand, deed)
         try:
-            place = self._look(parts)
+            place = self._look(parts, deed)
         except (_Escape, OSError) as fault:
             if isinstance(fault, OSError) and fault.errno not in _NOWHERE:
                 raise
@@ -138,7 +188,7 @@ class Workspace:
         except BaseException:
             os.close(place.dir_fd)
             raise
-        if not follow:
+        if deed != "look":
             if target:
                 os.close(target.dir_fd)
             return place
@@ -147,7 +197,7 @@ class Workspace:
             return target
         return Place(place.dir_fd, place.name, place.path, None)
 
-    def _parsed(self, operand: str) -> tuple[str, Parts]:
+    def _parsed(self, operand: str, deed: Deed) -> tuple[str, Parts]:
         """The operand as absolute text without `.` and `..`, and its components beneath the root."""
         if "\0" in operand:
             raise ToolError("Path must not contain null bytes")
@@ -163,9 +213,29 @@ class Workspace:
         parts = self._beneath(absolute)
         if parts is None:
             raise self._outside(absolute)
-        if _is_reserved(parts):
-            raise _reserved()
+        self._refuse(parts, deed)
         return absolute, parts
+
+    def _refuse(self, parts: Parts, deed: Deed) -> None:
+        """Raises ToolError if what is at `parts`, beneath the root, is kept from `deed`.
+
+        Case does not count: there are file systems to which it does not.
+        """
+        folded = tuple(part.casefold() for part in parts)
+        if folded[:1] == (RESERVED,):
+            raise _reserved()
+        for length in range(1, len(folded) + 1):
+            kept = self._kept.get(folded[:length])
+            if kept is None:
+                continue
+            name = "/".join(parts[:length])
+            if kept.how == "hide":
+                what = "where the user keeps keys" if kept.held else "not for an Expert"
+                raise ToolError(f"Access denied - {name} is {what}; use another name")
+            # What only holds something kept may be made, or written in; not moved, replaced or brought in.
+            within = length < len(folded) or (deed == "make" and not kept.held)
+            if deed != "look" and not (kept.how == "open" and within):
+                raise ToolError(f"Access denied - {name} {THEIRS}")
 
     def _beneath(self, absolute: str) -> Parts | None:
         """The components of `absolute` after the root's; None if it does not begin with the root."""
@@ -181,7 +251,7 @@ class Workspace:
         """Where the link at `parts` leads in the end; None if nowhere. Raises _Escape if outside."""
         for _ in range(LINKS_MAX):
             try:
-                place = self._look(parts)
+                place = self._look(parts, "look")
             except OSError as fault:
                 if fault.errno in _NOWHERE:
                     return None
@@ -208,7 +278,7 @@ class Workspace:
                 parts = (*parts[:-1], *_split(text))
         return None
 
-    def _look(self, parts: Parts) -> Place:
+    def _look(self, parts: Parts, deed: Deed) -> Place:
         """The place at `parts`, whose directories are resolved beneath the root; its last name is not."""
         named = bool(parts) and parts[-1] != ".."
         fd, real = self._open_directory(parts[:-1] if named else parts)
@@ -217,12 +287,11 @@ class Workspace:
             reserved = self._reserved_identity()
             self._climb(fd, reserved)
             where = (*real, name) if named else real
-            if _is_reserved(where):
-                raise _reserved()
             try:
                 entry = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 entry = None
+            self._refuse(where, deed)
             if entry is not None and _identity(entry) == reserved:
                 raise _reserved()
         except BaseException:
@@ -240,7 +309,9 @@ class Workspace:
                     raise
             else:
                 named = self._named(fd)
-                return fd, parts if named is None else named
+                if named is not None:
+                    return fd, named
+                os.close(fd)  # the walk knows where it went
         return self._walk(parts)
 
     def _walk(self, parts: Parts) -> tuple[int, Parts]:
@@ -306,7 +377,7 @@ class Workspace:
             up, below = (".." if up == "." else up + "/.."), here
 
     def _named(self, fd: int) -> Parts | None:
-        """The components of an open directory beneath the root, as the kernel spells them; only ever shown."""
+        """The components of an open directory beneath the root, as the kernel spells them; None if it does not."""
         try:
             root, path = os.readlink(f"/proc/self/fd/{self.fd}"), os.readlink(f"/proc/self/fd/{fd}")
         except OSError:
@@ -332,8 +403,13 @@ def _split(text: str) -> Parts:
     return tuple(part for part in text.split("/") if part not in ("", "."))
 
 
-def _is_reserved(parts: Parts) -> bool:
-    return bool(parts) and parts[0].casefold() == RESERVED
+def _kept_parts(root: str, place: _kept.Place | None) -> dict[Parts, _kept.Keeping]:
+    """What is kept, by its components beneath the root, in lower case."""
+    keys = tuple(f"{root}/{name}" for name in KEY_FILES)
+    usual = _kept.Place(workspace=root, hidden=(f"{root}/{RESERVED}",), keys=keys)
+    place = usual if place is None else replace(place, workspace=root)
+    found = _kept.kept_in(place, _kept.own_places())
+    return {_split(path[len(root) :].casefold()): keeping for path, keeping in found.items()}
 
 
 def _reserved() -> ToolError:

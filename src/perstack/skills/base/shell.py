@@ -26,6 +26,7 @@ from perstack.errors import ToolError
 from perstack.job import Json
 
 from ..environment import clean_env
+from ..wrapping import Launch, Wrap
 from .paths import Place, Workspace
 
 OUTPUT_MAX = 10 * 1024 * 1024
@@ -35,14 +36,6 @@ GRACE_S = 0.5
 """What a process group gets between SIGTERM and SIGKILL, and pipes that stay open after the program ended."""
 
 _POLL_S = 0.01
-
-Wrap = Callable[[Sequence[str], Mapping[str, str]], Sequence[str]]
-"""What to start instead of a program: (argv, environment) → argv. A sandbox puts its launcher in front."""
-
-
-def unwrapped(argv: Sequence[str], env: Mapping[str, str]) -> Sequence[str]:
-    """The program itself, without walls."""
-    return argv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +66,9 @@ async def execute(
 ) -> dict[str, Json]:
     """The result object of one call; has "error" if the program did not end well. timeout_ms: 0 for none."""
     child_env = clean_env(process_env, env)
-    argv = wrap((command, *args), child_env)
     try:
-        with workspace.at(cwd) as place:
-            process = _started(argv, child_env, place)
+        with workspace.at(cwd) as place, wrap((command, *args), child_env, place.path) as launch:
+            process = _started(launch, place)
     except (OSError, ValueError) as fault:
         return {"error": f"spawn {command} {_code(fault)}"}
     except ToolError as fault:
@@ -117,7 +109,7 @@ def _code(fault: OSError | ValueError) -> str:
     return errno.errorcode.get(number or 0, "EIO")
 
 
-def _started(argv: Sequence[str], env: Mapping[str, str], cwd: Place) -> subprocess.Popen[bytes]:
+def _started(launch: Launch, cwd: Place) -> subprocess.Popen[bytes]:
     """The running program. Raises OSError, ValueError if it cannot be started."""
     if cwd.stat is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), cwd.path)
@@ -127,13 +119,14 @@ def _started(argv: Sequence[str], env: Mapping[str, str], cwd: Place) -> subproc
         # changes directory. Without /proc (not Linux) by name, the only wall here that is then not airtight.
         held = f"/proc/self/fd/{directory}"
         return subprocess.Popen(
-            list(argv),
-            env=dict(env),
+            list(launch.argv),
+            env=dict(launch.env),
             cwd=held if Path(held).exists() else cwd.path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
+            pass_fds=launch.fds,
             start_new_session=True,
         )
     finally:

@@ -14,14 +14,16 @@ from pathlib import Path
 import anyio.to_thread
 import msgspec
 
+from perstack import _kept
 from perstack.errors import SkillUnavailable, ToolError
 from perstack.job import Answer, Json, ResultPart, Text, TodoList, todo_answer, todos_after
 
 from ..skill import Outcome, Skill, Tool
+from ..wrapping import Wrap, unwrapped
 from . import files
 from .filesystem import is_local
 from .paths import Workspace
-from .shell import Wrap, execute, unwrapped
+from .shell import execute
 from .tools import base_tools, checked
 
 NAME = "@perstack/base"
@@ -34,16 +36,18 @@ async def open_base(
     *,
     given: Mapping[str, str] | None = None,
     wrap: Wrap = unwrapped,
+    place: _kept.Place | None = None,
 ) -> AsyncGenerator[Skill]:
     """The base skill over `workspace`, which is held open until the block is left.
 
     env: the runtime's own environment, of which `exec` passes on what `clean_env` lets through. given: variables
     that every program gets besides, unless their names are protected.
-    wrap: what `exec` starts instead of a program; a sandbox puts its launcher in front.
+    wrap: what `exec` starts instead of a program; a sandbox puts its launcher in front. place: what the run is
+    about, and so what of the workspace is not the Expert's; None for what never is.
     Raises SkillUnavailable if the workspace is not a directory that can be opened.
     """
     try:
-        held = Workspace(workspace, home=env.get("HOME") or "~")
+        held = Workspace(workspace, home=env.get("HOME") or "~", place=place)
     except OSError as fault:
         raise SkillUnavailable(NAME, f"workspace {workspace}: {fault.strerror}") from fault
     with held:
@@ -86,6 +90,8 @@ class _Base:
                 told = await execute(
                     self._workspace, self._env, self._wrap, **args, timeout_ms=timeout_ms
                 )
+                if "error" in told:
+                    told["error"] += self._workspace.why_kept(told["error"])
                 return _told(told, is_error="error" in told)
             case "healthCheck":
                 return _told(self._health())

@@ -274,9 +274,8 @@ def _faults(schema: dict[str, Json], value: Json, path: _Path = ()) -> Iterator[
         case "string":
             try:
                 cast("str", value).encode()
-            except (
-                UnicodeEncodeError
-            ):  # half of a surrogate pair: no file or program could be given it
+            except UnicodeEncodeError:
+                # Half of a surrogate pair: no file or program could be given it
                 yield path, "expected valid Unicode"
         case _:
             return
