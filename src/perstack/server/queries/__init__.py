@@ -1,0 +1,1 @@
+"""What the registry asks its database: functions of a `Session`, by subject."""
