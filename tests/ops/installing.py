@@ -13,8 +13,8 @@ from perstack.engine import NOBODY, Ears, Inbox
 from perstack.job import Job, Notice, ToolsDiffer
 from perstack.lock import LockFile, decode_lock
 from perstack.models import Model
-from perstack.ops.install import collect, keep_tools, resolve_all, write_lock
-from perstack.ops.run import GoOn, Order, Prepared, carry_out, prepare
+from perstack.ops.packages.install import collect, keep_tools, resolve_all, write_lock
+from perstack.ops.running.run import GoOn, Order, Prepared, carry_out, prepare
 
 LISTED = Path(__file__).parents[1] / "fakes" / "mcp_listed.py"
 
@@ -50,7 +50,7 @@ class Project:
             f'args = ["{LISTED}", "{self.server}"]\n'
         )
         text = (
-            f'[experts.lead]\ninstruction = "{instruction}"\ndelegates = ["helper"]\n'
+            f'runtime = "local"\n[experts.lead]\ninstruction = "{instruction}"\ndelegates = ["helper"]\n'
             f"[experts.lead.skills.listed]\n{listed}{skill}\n"
             f'[experts.helper]\ninstruction = "{helper}"\ndescription = "Helps."\n'
             f"[experts.helper.skills.listed]\n{listed}\n{more}"
@@ -86,7 +86,7 @@ class Project:
         self, *, at: float = 1000.0, frozen: bool = False, tools: bool = True
     ) -> bool:
         """Whether the lock was written."""
-        installation = resolve_all(None, (), os.environ, self.place, frozen=frozen)
+        installation = await resolve_all(None, (), os.environ, self.place, frozen=frozen)
         lock = await collect(installation) if tools else keep_tools(installation)
         return write_lock(installation, lock, at=at, frozen=frozen)
 

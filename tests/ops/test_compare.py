@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from perstack.ops.compare import Comparison, FileWritten, SideDeed, calls_by_tool, compare
-from perstack.ops.jobs import History, need_history, store_at
+from perstack.ops.history.compare import Comparison, FileWritten, SideDeed, calls_by_tool, compare
+from perstack.ops.history.jobs import History, need_history, store_at
 from perstack.testing import Turn, calls, fails, says
 
 from .test_jobs_story import STORY, run, tell_story, workspace_in

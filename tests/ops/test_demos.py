@@ -29,6 +29,7 @@ def test_each_demo_plays_without_a_key(expert: str, output: str, tmp_path: Path)
     assert ran.err == (
         "This is a demo: the model's words are recorded and no model is asked. "
         f"It works in {place}\n"
+        f"See what happened: perstack log --workspace {place}\n"
     )
     (log,) = place.glob("perstack/jobs/*/log.jsonl")
     assert log.stat().st_size > 1000
@@ -45,7 +46,8 @@ def test_a_demo_does_not_mind_what_the_project_calls_its_experts(tmp_path: Path)
 
 
 def test_a_demo_answers_only_what_was_recorded(tmp_path: Path):
-    ran = program("run", "tic-tac-toe", "Another", "--demo", cwd=tmp_path)
+    env = {"TMPDIR": str(tmp_path)}
+    ran = program("run", "tic-tac-toe", "Another", "--demo", cwd=tmp_path, env=env)
     assert (ran.code, ran.out) == (1, "")
     assert 'answers only: "Game start!"' in ran.err
     none = program("run", "pro-trainer", "--demo", cwd=tmp_path)

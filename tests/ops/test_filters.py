@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perstack.errors import UserError
-from perstack.ops.filters import (
+from perstack.ops.history.filters import (
     Condition,
     Selection,
     Steps,
@@ -22,7 +22,7 @@ from perstack.ops.filters import (
     parse_steps,
     totals_of,
 )
-from perstack.ops.jobs import Failed, Told
+from perstack.ops.history.jobs import Failed, Told
 
 EVENT: dict[str, Any] = {
     "type": "callTools",

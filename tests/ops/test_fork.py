@@ -13,8 +13,8 @@ from perstack.errors import UserError
 from perstack.job import ToolReturned, fold
 from perstack.models import Model
 from perstack.ops.embed import order_of
-from perstack.ops.fork import Change, fork, parse_place
-from perstack.ops.run import Order
+from perstack.ops.running.fork import Change, fork, parse_place
+from perstack.ops.running.run import Order
 from perstack.store import FileStore
 from perstack.testing import ScriptedModel, calls, says
 
@@ -72,7 +72,7 @@ async def forked(
 
 async def carried_out(order: Order) -> perstack.Job:
     from perstack.engine import NOBODY, Inbox
-    from perstack.ops.run import carry_out, prepare
+    from perstack.ops.running.run import carry_out, prepare
 
     inbox = Inbox()
     try:
@@ -170,11 +170,14 @@ def test_a_place_is_a_job_and_a_checkpoint_or_an_event() -> None:
             parse_place(wrong)
 
 
-def test_the_command_forks_and_runs(workspace: Path, tmp_path: Path) -> None:
+def test_the_command_forks_and_runs(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from click.testing import CliRunner
 
     from perstack.cli.main import cli
 
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     job = perstack.run_sync("tic-tac-toe", demo=True, job_id="game")
     cassette = Path(perstack.__file__).parent / "shipped/demos/tic-tac-toe/cassette.jsonl"
     done = CliRunner().invoke(

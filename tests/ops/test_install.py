@@ -17,7 +17,7 @@ from perstack.errors import (
     WorldError,
 )
 from perstack.lock import encode_lock, tools_digest
-from perstack.ops.install import resolve_all
+from perstack.ops.packages.install import resolve_all
 from perstack.skills import base_tools
 
 from .installing import FIND, SEND, Project, names
@@ -176,7 +176,7 @@ async def test_a_lock_that_was_changed_is_made_anew_unless_frozen(project: Proje
     project.path.write_text(text.replace("Help.", "Help yourself."))
     with pytest.raises(LockTampered):
         await project.install(frozen=True)
-    warnings = resolve_all(None, (), os.environ, project.place).warnings
+    warnings = (await resolve_all(None, (), os.environ, project.place)).warnings
     assert any("was changed" in warning for warning in warnings)
     assert await project.install()
     assert project.path.read_text() == text

@@ -14,7 +14,7 @@ from perstack.errors import LockOutOfDate, LockTampered, MissingEnv
 from perstack.job import Done, Job, ToolMessage
 from perstack.lock import Lock, encode_lock, with_tools
 from perstack.models import Request
-from perstack.ops.run import GoOn, prepare
+from perstack.ops.running.run import GoOn, prepare
 from perstack.ops.show import show
 from perstack.testing import ScriptedModel, Turn, calls, says
 
@@ -285,7 +285,15 @@ async def test_a_variable_that_a_later_server_needs_is_missed_at_once(project: P
 
 async def test_a_lock_of_the_reference_is_a_hint(project: Project) -> None:
     text = project.path.read_text()
-    drop = ("lockFormat", "integrity", "toolsIntegrity", "manifestHash", "readsOnly", "title")
+    drop = (
+        "lockFormat",
+        "fileHash",
+        "integrity",
+        "toolsIntegrity",
+        "manifestHash",
+        "readsOnly",
+        "title",
+    )
     old = "\n".join(line for line in text.splitlines() if not line.startswith(drop))
     project.path.write_text(old)
     model = ScriptedModel(FINDS, says("Done."))
@@ -312,11 +320,11 @@ async def test_the_base_skill_of_another_version_is_told(project: Project) -> No
 
 async def test_what_is_shown_needs_no_server_with_a_lock(project: Project) -> None:
     order = project.order(ScriptedModel())
-    shown = show(order, 0.0)
+    shown = await show(order, 0.0)
     assert shown.starts_servers == ()
     assert ALL <= {tool.name for tool in shown.tools}
     project.path.unlink()
-    assert show(order, 0.0).starts_servers == ("listed",)
+    assert (await show(order, 0.0)).starts_servers == ("listed",)
     assert os.environ is order.env
 
 

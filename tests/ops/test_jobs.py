@@ -28,8 +28,8 @@ from perstack.job import (
     UserSpoke,
     encode_event,
 )
-from perstack.ops.compare import compare
-from perstack.ops.jobs import (
+from perstack.ops.history.compare import compare
+from perstack.ops.history.jobs import (
     History,
     Which,
     history_root,
@@ -40,7 +40,7 @@ from perstack.ops.jobs import (
     store_at,
     usual_voice,
 )
-from perstack.ops.replay import Verified, parting_of, verify
+from perstack.ops.history.replay import Verified, parting_of, verify
 from perstack.store import Summary
 from perstack.testing import MemoryStore, ScriptedModel, calls, fails, says
 

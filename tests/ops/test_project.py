@@ -190,7 +190,8 @@ def test_the_environment_of_the_process_is_left_alone(tmp_path: Path):
 def test_without_file_and_flags_the_defaults_hold():
     settings = settle(None, Flags())
     assert (settings.provider, settings.model) == ("anthropic", None)
-    assert (settings.reasoning, settings.runtime) == ("low", "local")
+    assert (settings.reasoning, settings.runtime) == ("low", "sandbox")
+    assert not settings.runtime_chosen
     assert settings.limits == Limits(max_steps=100, max_retries=5, timeout_s=300.0)
     assert (settings.env_paths, settings.env_required) == (None, False)
     assert settings.api_base_url == "https://api.perstack.ai"

@@ -26,7 +26,7 @@ from typing import Any, TypedDict, Unpack
 import anyio
 import msgspec
 
-from perstack.definition import ProviderName, Reasoning
+from perstack.definition import ProviderName, Reasoning, RuntimeName
 from perstack.dialect import WireEvent
 from perstack.engine import NOBODY, Ears, Inbox
 from perstack.errors import UserError, sole
@@ -34,10 +34,10 @@ from perstack.job import CancelRequested, Event, Job, Stopped, UserSpoke
 from perstack.models import Model
 from perstack.store import Store
 
-from .jobs import store_at
+from .history.jobs import store_at
+from .history.telling import telling
 from .project import Flags
-from .run import GoOn, Order, as_demo, carry_out, prepare
-from .telling import telling
+from .running.run import GoOn, Order, as_demo, carry_out, prepare
 
 JsonEvent = dict[str, Any]
 """One event as the documented stream has it."""
@@ -118,7 +118,9 @@ class Options(TypedDict, total=False):
     where the log lives, a directory, an s3:// URL or a store; files in the workspace if not given. job_id: for the
     new job. continue_job, checkpoint, answer: go on with a job instead, from a checkpoint, with the query as the
     answer it waits for. listener: told each event while `run` runs. full_events: events with whole histories.
-    frozen: perstack.lock must be true to the definitions and to what servers offer.
+    runtime: where programs of skills run, "sandbox" if not given. read: what they may read besides the workspace.
+    frozen: perstack.lock must be true to the definitions and to what servers offer. approve, deny: rules, beside
+    those of the Experts.
     """
 
     config: str | Path
@@ -142,9 +144,13 @@ class Options(TypedDict, total=False):
     record: str | Path
     demo: bool
     frozen: bool
+    runtime: RuntimeName
+    read: Sequence[str | Path]
     proxy: str
     listener: Callable[[JsonEvent], None]
     full_events: bool
+    approve: Sequence[str]
+    deny: Sequence[str]
 
 
 async def run(expert: str, query: str = "", **options: Unpack[Options]) -> Job:
@@ -256,6 +262,9 @@ def order_of(expert: str, query: str, options: Options) -> Order:
             max_tokens=options.get("max_tokens"),
             max_duration_s=options.get("max_duration_s"),
             max_cost=options.get("max_cost"),
+            runtime=options.get("runtime"),
+            approve=tuple(options.get("approve", ())),
+            deny=tuple(options.get("deny", ())),
         ),
         job=options.get("job_id"),
         go_on=go_on,
@@ -264,6 +273,7 @@ def order_of(expert: str, query: str, options: Options) -> Order:
         model=None if isinstance(model, str) else model,
         store=store_at(store, env) if isinstance(store, str) else store,
         frozen=options.get("frozen", False),
+        read=tuple(Path(path).absolute() for path in options.get("read", ())),
         proxy=options.get("proxy"),
     )
     return as_demo(order) if options.get("demo", False) else order

@@ -22,8 +22,10 @@ from perstack.definition import (
     ProviderName,
     ProviderTable,
     Reasoning,
+    Rules,
     RuntimeName,
     parse_project,
+    parse_rule,
 )
 from perstack.errors import UserError
 from perstack.skills import loopback_allowed
@@ -33,7 +35,7 @@ T = TypeVar("T")
 FILE_NAME = "perstack.toml"
 DEFAULT_ENV_FILES = (".env.local", ".env")
 DEFAULT_REASONING: Reasoning = "low"
-DEFAULT_RUNTIME: RuntimeName = "local"
+DEFAULT_RUNTIME: RuntimeName = "sandbox"
 
 
 class LoadedProject(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +160,10 @@ def _read_env(name: str, cwd: Path, required: bool) -> dict[str, str]:
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line said; None where it said nothing."""
+    """What the command line said; None where it said nothing.
+
+    approve, deny: texts of rules, beside those of the Experts.
+    """
 
     provider: ProviderName | None = None
     model: str | None = None
@@ -171,6 +176,15 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     max_cost: float | None = None
     runtime: RuntimeName | None = None
     env_paths: tuple[str, ...] = ()
+    approve: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+    @property
+    def rules(self) -> Rules:
+        """Raises UserError for what is no rule."""
+        for text in (*self.approve, *self.deny):
+            parse_rule(text)
+        return Rules(approve=self.approve, deny=self.deny)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +192,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     model: None if nobody named one, the provider's default is meant. provider_table: the settings of the
     file, None if they are about another provider. env_paths, env_required: for `load_env`.
+    runtime_chosen: somebody named it.
     """
 
     provider: ProviderName
@@ -186,6 +201,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: Reasoning
     limits: Limits
     runtime: RuntimeName
+    runtime_chosen: bool
     env_paths: tuple[str, ...] | None
     env_required: bool
     api_base_url: str
@@ -214,6 +230,7 @@ def settle(project: Project | None, flags: Flags) -> Settings:
             max_cost=_first(flags.max_cost, file.max_cost, None),
         ),
         runtime=_first(flags.runtime, file.runtime, DEFAULT_RUNTIME),
+        runtime_chosen=(flags.runtime or file.runtime) is not None,
         env_paths=flags.env_paths or file.env_path,
         env_required=bool(flags.env_paths),
         api_base_url=file.api_base_url,

@@ -38,8 +38,12 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
 @cache
 def shipped_project() -> Project:
     """The project file that comes with the package."""
-    text = _DEFINITIONS.read_text(encoding="utf-8")
-    return parse_project(text, "the shipped Experts").project
+    return parse_project(definition_text(), "the shipped Experts").project
+
+
+def definition_text() -> str:
+    """The text of the project file that comes with the package."""
+    return _DEFINITIONS.read_text(encoding="utf-8")
 
 
 def demo_of(expert: str) -> Demo:

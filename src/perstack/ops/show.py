@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from perstack.definition import (
     Limits,
     Reasoning,
+    RuntimeName,
     compose_instruction,
 )
 from perstack.engine import toolboxes_of, unpinned
 from perstack.job import Json, utc
+from perstack.lock import Lock
 from perstack.models import default_model
 
-from .locking import lock_to_run
-from .project import load_project, settle
-from .run import Order
+from .packages.locking import lock_to_run
+from .project import Settings, load_env, load_project, settle
+from .running.order import Order, store_of
+from .walls.build import policies_of
+from .walls.needs import needs_of
+from .walls.places import place_of
+
+if TYPE_CHECKING:
+    from perstack.sandbox import Policy as WallPolicy
 
 
 class ShownTool(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -42,16 +52,24 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     starts_servers: tuple[str, ...]
     tools: tuple[ShownTool, ...]
     instruction: str
+    runtime: RuntimeName
+    walls: tuple[WallPolicy, ...]
+    approve: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
 
 
-def show(order: Order, at: float) -> Shown:
+async def show(order: Order, at: float) -> Shown:
     """What the Expert of `order` would be given. at: stands for the start of the run, seconds since 1970.
 
-    Raises UnknownExpert, DefinitionError, UserError.
+    Raises UnknownExpert, DefinitionError, UserError, and what `lock_of` raises.
     """
     loaded = load_project(order.config, order.cwd, order.env)
     settings = settle(loaded.project if loaded else None, order.flags)
-    lock = lock_to_run(order.expert, loaded, frozen=order.frozen).lock
+    env = load_env(settings.env_paths, order.env, order.cwd, required=settings.env_required)
+    locked = await lock_to_run(
+        order.expert, loaded, frozen=order.frozen, env=env, sources=order.sources
+    )
+    lock = locked.lock
     key = lock.key_of(order.expert)
     pin = lock.experts[key]
     delegates = lock.delegates_of(key)
@@ -78,4 +96,17 @@ def show(order: Order, at: float) -> Shown:
         instruction=compose_instruction(
             pin.expert, delegates, at=utc(at), workspace=str(order.workspace)
         ),
+        runtime=settings.runtime,
+        approve=pin.expert.approve,
+        deny=pin.expert.deny,
+        walls=_walls(order, settings, lock),
     )
+
+
+def _walls(order: Order, settings: Settings, lock: Lock) -> tuple[WallPolicy, ...]:
+    """The walls of what the Expert and its delegates start. A workspace that cannot be walled has none to show."""
+    needs = needs_of(lock, (order.expert,))
+    if settings.runtime == "local" or not needs:
+        return ()
+    place = place_of(settings, order.workspace, order.env, store_of(order), order.read, order.cwd)
+    return policies_of(settings.runtime, needs, place, order.env, order.passed)

@@ -17,7 +17,7 @@ from perstack.definition import RemoteSkill
 from perstack.errors import SkillUnavailable, UserError, sole
 from perstack.skills import FileTokens, SignIn, loopback_allowed, open_remote_skill
 
-from .locking import lock_of
+from .packages.locking import lock_of, read_lock
 from .project import Flags, load_env, load_project, settle
 
 SIGN_IN_S = 300.0
@@ -56,7 +56,7 @@ async def sign_in(
 
     Raises UserError if there is nothing to sign in to, SkillUnavailable if it does not work.
     """
-    skill, variables = _found(account, env, cwd)
+    skill, variables = await _found(account, env, cwd)
     name = account.skill
     if any(header.lower() == "authorization" for header in skill.headers_env):
         raise UserError(
@@ -88,18 +88,19 @@ async def sign_in(
 
 async def sign_out(account: Account, env: Mapping[str, str], cwd: Path) -> bool:
     """Delete what is stored of a sign-in. Whether there was anything. Raises UserError as `sign_in`."""
-    skill, variables = _found(account, env, cwd)
+    skill, variables = await _found(account, env, cwd)
     return FileTokens(skill.endpoint, variables).forget()
 
 
-def _found(
+async def _found(
     account: Account, env: Mapping[str, str], cwd: Path
 ) -> tuple[RemoteSkill, dict[str, str]]:
     """The skill, and the variables of a run."""
     loaded = load_project(account.config, cwd, env)
     settings = settle(loaded.project if loaded else None, Flags(env_paths=account.env_paths))
     variables = load_env(settings.env_paths, env, cwd, required=settings.env_required)
-    lock = lock_of([account.expert], loaded)
+    file = read_lock(loaded) if loaded else None
+    lock = (await lock_of([account.expert], loaded, file, env=variables)).lock
     expert = lock.expert(lock.key_of(account.expert))
     skill = expert.skills.get(account.skill)
     if not isinstance(skill, RemoteSkill):

@@ -10,15 +10,17 @@ import anyio
 import msgspec
 
 from perstack._version import version
-from perstack.definition import BASE_SKILL, Expert, InteractiveSkill
+from perstack.definition import BASE_SKILL, Expert, InteractiveSkill, RuntimeName
 from perstack.engine import Equipment, drift, open_equipment, pinned_tools
 from perstack.errors import PerstackError, SkillUnavailable, ToolError, UserError
 from perstack.job import Job, Json, Notice, SkillConnected, Text
 from perstack.lock import Lock, LockFile, Pin
 from perstack.skills import NeedsAnswer, Outcome, Tool, Toolbox, base_tools, faults_in, toolbox_of
 
-from .locking import lock_of, read_lock
+from .packages.locking import lock_of, read_lock
 from .project import Flags, load_env, load_project, settle
+from .walls.build import open_walls
+from .walls.needs import needs_of
 
 Hidden = Literal["", "omit", "pick"]
 
@@ -83,7 +85,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What to try.
 
     skill: None for all of the Expert's. tool: one to call, under its own name or the one the model sees; args:
-    with these arguments.
+    with these arguments. runtime, read: as for a run.
     """
 
     expert: str
@@ -92,6 +94,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     args: dict[str, Json] = msgspec.field(default_factory=dict[str, Json])
     config: str | None = None
     env_paths: tuple[str, ...] = ()
+    runtime: RuntimeName | None = None
+    read: tuple[Path, ...] = ()
 
 
 async def try_skills(wish: Wish, env: Mapping[str, str], cwd: Path) -> Trial:
@@ -101,10 +105,12 @@ async def try_skills(wish: Wish, env: Mapping[str, str], cwd: Path) -> Trial:
     DefinitionError.
     """
     loaded = load_project(wish.config, cwd, env)
-    settings = settle(loaded.project if loaded else None, Flags(env_paths=wish.env_paths))
+    settings = settle(
+        loaded.project if loaded else None, Flags(env_paths=wish.env_paths, runtime=wish.runtime)
+    )
     variables = load_env(settings.env_paths, env, cwd, required=settings.env_required)
-    lock = lock_of([wish.expert], loaded)
     file = read_lock(loaded) if loaded else None
+    lock = (await lock_of([wish.expert], loaded, file, env=variables)).lock
     key = lock.key_of(wish.expert)
     expert = lock.expert(key)
     names = _chosen(expert, wish.skill)
@@ -115,7 +121,13 @@ async def try_skills(wish: Wish, env: Mapping[str, str], cwd: Path) -> Trial:
             connected[notice.skill] = notice
 
     job = Job(lock=lock, workspace=str(cwd), version=version())
-    async with open_equipment(job, variables, hear) as equipment:
+    needs = tuple(
+        need for need in needs_of(lock, (key,)) if need.expert == key and need.name in names
+    )
+    async with (
+        open_walls(settings, needs, cwd, variables, wish.read) as walls,
+        open_equipment(job, variables, hear, walls=walls) as equipment,
+    ):
         found = await _opened(equipment, expert, names)
         tools = {
             name: tools for name, tools in found.items() if not isinstance(tools, PerstackError)

@@ -411,9 +411,8 @@ def _run_rows(branch: Sequence[Event], path: str) -> list[RunRow]:
                 pass
         root = job.root_run
         if root is not None and rows[root.id].finished_at and not isinstance(root.phase, Done):
-            rows[root.id] = replace(
-                rows[root.id], status="running", finished_at=0.0
-            )  # spoken to again
+            # Spoken to again
+            rows[root.id] = replace(rows[root.id], status="running", finished_at=0.0)
     status = summary_of(job).status if job.id else "interrupted"
     if status in ("waiting", "stopped"):
         return [row if row.finished_at else replace(row, status=status) for row in rows.values()]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from perstack.dialect import Voice, WireEvent, speak, take_up, tell_notice, voice_of
 from perstack.engine import Ears
 from perstack.job import Event, Job, ModelChoice, Notice
-from perstack.models import traits_of
+from perstack.models import price_of, traits_of
 
 Listener = Callable[[Sequence[WireEvent]], None]
 """Told each group of events that follow from one fact or notice. Must not block."""
@@ -24,6 +24,17 @@ def context_window(model: ModelChoice) -> int | None:
     if model.provider in ("cassette", "custom"):
         return None
     return traits_of(model.provider, model.model).context_window
+
+
+def cost_so_far(job: Job) -> int | None:
+    """What a job cost in millionths of a US dollar, None if its model's price is not known.
+
+    Where nobody limited the cost it is that of all its tokens by the model it asks now, so about right. The first
+    call loads the price data, which takes a while.
+    """
+    if job.cost or job.model.provider in ("cassette", "custom"):
+        return job.cost or None
+    return price_of(job.model.provider, job.model.model, job.usage)
 
 
 class _Teller:

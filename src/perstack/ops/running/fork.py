@@ -101,7 +101,7 @@ def _seq_of(events: tuple[Event, ...], source: str, place: str | None) -> int:
     if seq is None:
         raise UserError(
             f"Checkpoint {place} not found in job {source}. "
-            f"`perstack log --job {source}` lists its checkpoints."
+            f"`perstack log --job {source} --verbose` shows its checkpoints."
         )
     return seq
 

@@ -6,10 +6,7 @@ skills for their tools, side by side, `write_lock` puts the file in its place, i
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -17,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from perstack._version import version
+from perstack.definition import RuntimeName
 from perstack.engine import Equipment, open_equipment, tools_in
 from perstack.errors import (
     DefinitionError,
@@ -29,12 +27,17 @@ from perstack.errors import (
 from perstack.job import Job, Notice
 from perstack.lock import LOCK_FORMAT, Lock, LockFile, Pin, encode_lock, manifest_of, with_tools
 
-from .locking import lock_of, lock_path, read_lock, tools_kept
-from .project import Flags, LoadedProject, load_env, need_project, settle
+from ..atomic import replace_file
+from ..project import Flags, LoadedProject, Settings, load_env, need_project, settle
+from ..walls.build import open_walls
+from ..walls.needs import needs_of
+from .locking import check_covered, lock_of, lock_path, read_lock, salvaged_lock, tools_kept
+from .sources import Sources
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be locked. lock: without tools. before: the lock file there is. env: for the skills.
+    read: what their servers may read besides the workspace.
 
     warnings: what the user should look at, one sentence each.
     """
@@ -44,6 +47,8 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     before: LockFile | None
     env: dict[str, str]
     workspace: Path
+    settings: Settings
+    read: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -51,39 +56,52 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
         return lock_path(self.loaded)
 
 
-def resolve_all(
+async def resolve_all(
     config: str | None,
     env_paths: tuple[str, ...],
     env: Mapping[str, str],
     cwd: Path,
     *,
     frozen: bool = False,
+    runtime: RuntimeName | None = None,
+    read: tuple[Path, ...] = (),
+    sources: Sources | None = None,
 ) -> Installation:
     """All Experts of the project file and all they delegate to.
 
     config: path of a perstack.toml, None to look for it from `cwd` upwards. frozen: a lock that cannot be read is
-    an error, else it is only a warning, since it will be made anew. Raises DefinitionError with the faults of all
-    Experts, UserError, UnknownExpert, LockError.
+    an error, else it is only a warning, since it will be made anew from what still counts of it; and what it lacks
+    is not looked for. runtime, read, sources: as for a run. Raises DefinitionError with the faults of all Experts,
+    and what `lock_of` raises.
     """
     loaded = need_project(config, cwd, env)
     if faults := loaded.parsed.faults:
         raise DefinitionError(loaded.parsed.source, faults)
-    settings = settle(loaded.project, Flags(env_paths=env_paths))
+    settings = settle(loaded.project, Flags(env_paths=env_paths, runtime=runtime))
     warnings = [str(warning) for warning in loaded.parsed.warnings]
     try:
         before = read_lock(loaded)
     except LockError as error:
         if frozen:
             raise
-        warnings.append(str(error))
-        before = None
+        before = salvaged_lock(loaded)
+        warnings.append(
+            f"{error} What it pins is kept where that is whole." if before else str(error)
+        )
+    if frozen:
+        check_covered(loaded.project.experts, loaded, before or LockFile(lock=Lock()))
+    variables = load_env(settings.env_paths, env, cwd, required=settings.env_required)
+    roots = loaded.project.experts
+    found = await lock_of(roots, loaded, before, env=variables, sources=sources)
     return Installation(
         loaded=loaded,
-        lock=lock_of(loaded.project.experts, loaded, before),
+        lock=found.lock,
         before=before,
-        env=load_env(settings.env_paths, env, cwd, required=settings.env_required),
+        env=variables,
         workspace=cwd,
-        warnings=tuple(warnings),
+        settings=settings,
+        read=read,
+        warnings=(*warnings, *found.warnings),
     )
 
 
@@ -106,8 +124,11 @@ async def collect(installation: Installation) -> Lock:
             pins[key] = with_tools(pin, tools_in(box, pin.expert))
 
     job = Job(lock=lock, workspace=str(installation.workspace), version=version())
+    needs = tuple(need for need in needs_of(lock, lock.experts) if need.serves)
+    settings, env, read = installation.settings, installation.env, installation.read
     async with (
-        open_equipment(job, installation.env, _unheard) as equipment,
+        open_walls(settings, needs, installation.workspace, env, read) as walls,
+        open_equipment(job, env, _unheard, walls=walls) as equipment,
         anyio.create_task_group() as tasks,
     ):
         for key, pin in lock.experts.items():
@@ -155,7 +176,7 @@ def write_lock(installation: Installation, lock: Lock, *, at: float, frozen: boo
             f"{_what_differs(installation.before, file)}. Run `perstack install` without --frozen."
         )
     try:
-        _write(path, encode_lock(file))
+        replace_file(path, encode_lock(file).encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
     return True
@@ -182,20 +203,3 @@ def _what_differs(before: LockFile | None, after: LockFile) -> str:
         ),
     ]
     return "; ".join(told) or "what the delegates stand for is another now"
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace `path`, so that whoever reads it has the old text or the new."""
-    path = path.resolve()  # a link stays a link
-    descriptor, name = tempfile.mkstemp(prefix=".perstack.lock.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise

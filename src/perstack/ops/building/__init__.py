@@ -1,0 +1,1 @@
+"""Projects and Experts that are made anew."""

@@ -1,0 +1,1 @@
+"""What jobs have done: listed, told, compared, proved."""

@@ -1,0 +1,1 @@
+"""The package manager: what is depended on, found, locked, published, looked over."""

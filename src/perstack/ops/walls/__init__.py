@@ -1,0 +1,1 @@
+"""Walls: what needs them, what they keep, how they are built."""
