@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import pytest
 
 from perstack.cli.main import status_of
+from tests.fakes.registry import RunningRegistry, running_registry
 
 from .program import Ran, environment, expert
+from .registries import Author
 
 Here = Callable[..., Ran]
 
@@ -43,3 +45,22 @@ def here(
         return Ran(code, written.out, written.err)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningRegistry]:
+    """A registry of this module alone."""
+    with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture
+def scope(request: pytest.FixtureRequest) -> str:
+    """An organization of this test alone."""
+    return f"org{abs(hash(request.node.name)) % 10**8}"
+
+
+@pytest.fixture
+def author(registry: RunningRegistry, scope: str, tmp_path: Path) -> Author:
+    """Who has a project and the key of `scope`, and has published nothing."""
+    return Author(tmp_path / "author", registry.env(scope))

@@ -50,12 +50,13 @@ class Ran:
 
 
 def command(*args: str) -> list[str]:
-    return [sys.executable, "-m", "perstack.cli.main", *args]
+    return [sys.executable, "-P", "-m", "perstack.cli.main", *args]
 
 
 def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a process gets: nothing of ours but the way to its programs."""
-    return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **(env or {})}
+    alone = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "PERSTACK_OFFLINE": "1"}
+    return {**alone, **(env or {})}
 
 
 def perstack(*args: str, cwd: Path, env: Mapping[str, str] | None = None) -> Ran:
@@ -122,6 +123,14 @@ def folded(workspace: Path, job: str) -> Job:
 def facts(workspace: Path, job: str) -> list[dict[str, Any]]:
     """The lines of a log."""
     return [json.loads(line) for line in log_of(workspace, job).read_text().splitlines()]
+
+
+LOCAL = 'runtime = "local"\n'
+"""For a project whose servers and programs are the subject, and not the walls around them."""
+
+
+WITHOUT_WALLS = "Runtime local: `exec` runs with your rights, without walls.\n"
+"""What is said of it on stderr."""
 
 
 def expert(

@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.modelserver import Calls, ModelServer, Says
 
 from .conftest import Here
-from .program import expert, facts, folded, is_one_message, keys, log_of, perstack
+from .program import LOCAL, expert, facts, folded, is_one_message, keys, log_of, perstack
 
 ASKING = Path(__file__).parents[1] / "fakes" / "mcp_asking.py"
 RUN = ("run", "worker", "Book table 4")
@@ -25,7 +25,7 @@ args = [{json.dumps(str(ASKING))}]
 
 @pytest.fixture(autouse=True)
 def tables(workspace: Path) -> None:
-    (workspace / "perstack.toml").write_text(expert(skills=SKILLS))
+    (workspace / "perstack.toml").write_text(LOCAL + expert(skills=SKILLS))
 
 
 def turns() -> list[Calls | Says]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.fakes.modelserver import Calls, Fails, Hangs, ModelServer, Says
 
 from .conftest import Here
 from .program import (
+    LOCAL,
     Ran,
     asking,
     command,
@@ -71,7 +73,9 @@ def jobs_in(workspace: Path) -> list[str]:
         (("run", "worker", "--continue", "-i"), "-i requires a query"),
         (("run", "tic-tac-toe", "--demo", "--continue"), "--demo plays a recording"),
         (("run", "tic-tac-toe", "--demo", "--workspace", "."), "--demo plays a recording"),
-        (("rnu", "worker", "Go"), "No such command 'rnu'"),
+        (("rnu", "worker", "Go"), "No such command 'rnu'. Did you mean 'run'?"),
+        (("frobnicate",), "No such command 'frobnicate'.\n"),
+        (("skill", "tset"), "No such command 'tset'"),
         (("show",), "missing required argument 'expertKey'"),
         (("show", "worker", "--json=yes"), "does not take a value"),
     ],
@@ -173,11 +177,14 @@ def test_an_expert_nobody_has(key: str, here: Here, workspace: Path):
 
 def test_the_nearest_names_are_offered(here: Here, tmp_path: Path):
     own = here("run", "wroker", "Go", env=KEY)
-    assert own.err == 'error: Expert "wroker" not found in perstack.toml. Did you mean "worker"?\n'
+    nowhere = ", nor in the cache of https://api.perstack.ai (offline)"
+    assert own.err == (
+        f'error: Expert "wroker" not found in perstack.toml{nowhere}. Did you mean "worker"?\n'
+    )
     shipped = here("run", "fitness-asistant", "Go", cwd=tmp_path, env=KEY)
     assert shipped.err == (
         'error: Expert "fitness-asistant" not found in the shipped Experts; there is no perstack.toml '
-        'here or above. Did you mean "fitness-assistant"?\n'
+        f'here or above{nowhere}. Did you mean "fitness-assistant"?\n'
     )
 
 
@@ -220,19 +227,59 @@ def test_config_and_env_files_are_found_from_the_working_directory(here: Here, t
 
 
 @proves("cli.no-weaker-runtime")
-@pytest.mark.parametrize("runtime", ["docker", "cursor", "claude-code", "gemini"])
-def test_a_runtime_that_is_not_there_is_not_replaced(runtime: str, here: Here, workspace: Path):
-    by_flag = here(*RUN, "--runtime", runtime, env=KEY)
+@pytest.mark.parametrize("runtime", ["sandbox", "docker", "cursor", "claude-code", "gemini"])
+def test_a_runtime_that_is_not_there_is_not_replaced(
+    runtime: str, here: Here, workspace: Path, tmp_path: Path
+):
+    env = {**KEY, "PATH": str(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/none"}
+    by_flag = here(*RUN, "--runtime", runtime, env=env)
     (workspace / "perstack.toml").write_text(f'runtime = "{runtime}"\n' + expert())
-    by_file = here(*RUN, env=KEY)
+    by_file = here(*RUN, env=env)
     for ran in (by_flag, by_file):
         assert (ran.code, ran.out) == (1, "")
-        assert f'The runtime "{runtime}" is not available' in ran.err
-        assert "--runtime local" in ran.err
+        assert is_one_message(ran.err)
+        assert "Runtime local" not in ran.err
     assert jobs_in(workspace) == []
 
 
 # Credentials and models -----------------------------------------------------------------------------------
+
+
+NOT_SERVED = ("azure-openai", "amazon-bedrock", "google-vertex")
+
+
+def test_a_provider_that_is_not_served_yet_is_not_offered(here: Here):
+    offered = here("run", "--help").out
+    assert "anthropic" in offered
+    assert not any(name in offered for name in NOT_SERVED)
+    ran = here("create", "--help")
+    assert not any(name in ran.out for name in NOT_SERVED)
+
+
+def test_a_key_of_another_provider_is_pointed_to(here: Here):
+    ran = here(*RUN, env={"OPENAI_API_KEY": "sk-test-1234"})
+    assert ran.code == 1
+    assert "ANTHROPIC_API_KEY is not set" in ran.err
+    assert "OPENAI_API_KEY is set: --provider openai uses it." in ran.err
+    assert "sk-test-1234" not in ran.err
+    ran = here(*RUN, "--provider", "google", env=KEY)
+    assert "ANTHROPIC_API_KEY is set: --provider anthropic uses it." in ran.err
+
+
+@pytest.mark.parametrize("model", ["", 'model = "m"\n'])
+@pytest.mark.parametrize("provider", NOT_SERVED)
+def test_a_provider_that_is_not_served_yet_is_told_with_those_that_are(
+    provider: str, model: str, here: Here, workspace: Path
+):
+    table = f'{model}[provider]\nproviderName = "{provider}"\n'
+    (workspace / "perstack.toml").write_text(table + expert())
+    for args in (RUN, ("run", "tic-tac-toe", "Go", "--provider", provider)):
+        ran = here(*args)
+        assert (ran.code, ran.out) == (1, "")
+        assert f'The provider "{provider}" is not served yet' in ran.err
+        assert "These work today: anthropic, google, openai, deepseek, ollama." in ran.err
+        assert is_one_message(ran.err)
+    assert jobs_in(workspace) == []
 
 
 @proves("cli.missing-key")
@@ -279,6 +326,7 @@ def test_a_key_that_is_refused_is_not_tried_again_and_not_shown(here: Here):
         assert len(server.requests) == 1
     assert ran.code == 1
     assert "invalid x-api-key" in ran.err
+    assert "Look at the key: anthropic takes it from ANTHROPIC_API_KEY.\n" in ran.err
     assert "sk-test-1234" not in ran.err + ran.out
 
 
@@ -317,7 +365,7 @@ def test_an_id_that_cannot_be_one(id: str, here: Here, workspace: Path):
 def test_a_job_that_is_not_there(here: Here):
     ran = here(*RUN, "--continue-job", "nothere", env=KEY)
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == "error: There is no job nothere here. `perstack log` lists the jobs.\n"
+    assert ran.err == "error: There is no job nothere here. `perstack log --jobs` lists the jobs.\n"
     latest = here(*RUN, "--continue", env=KEY)
     assert (latest.code, latest.out) == (1, "")
     assert 'No job of "worker" found' in latest.err
@@ -348,13 +396,18 @@ def test_another_expert_cannot_go_on_with_the_job(here: Here, workspace: Path):
 
 
 def test_a_checkpoint_that_is_not_there(here: Here, workspace: Path):
-    with ModelServer([Says("one")]) as server:
+    with ModelServer([Says("one"), Says("two")]) as server:
         job = here(*RUN, env=keys(server)).job
         before = log_of(workspace, job).read_bytes()
         ran = here(*RUN, "--continue-job", job, "--resume-from", "nope", env=keys(server))
-    assert (ran.code, ran.out) == (1, "")
-    assert f"Checkpoint nope not found in job {job}" in ran.err
-    assert log_of(workspace, job).read_bytes() == before
+        assert (ran.code, ran.out) == (1, "")
+        assert f"Checkpoint nope not found in job {job}" in ran.err
+        assert log_of(workspace, job).read_bytes() == before
+
+        (way,) = re.findall(r"`perstack (log .*)`", ran.err)
+        points = re.findall(r"Checkpoint: (\w+)", here(*way.split()).out)
+        again = (*RUN, "--continue-job", job, "--resume-from", points[0])
+        assert here(*again, env=keys(server)).code == 0
 
 
 def test_a_finished_job_wants_words(here: Here):
@@ -401,6 +454,17 @@ def test_skills_that_cannot_be_started(here: Here, workspace: Path):
     assert ran.code == 1
     assert "has no packageName or args" in ran.err
     assert is_one_message(ran.err)
+
+
+def test_a_server_that_ends_at_once_is_to_be_tried_by_hand(here: Here, workspace: Path):
+    server = 'type = "mcpStdioSkill"\ncommand = "false"\nargs = ["x"]'
+    (workspace / "perstack.toml").write_text(
+        LOCAL + expert(skills=f"[experts.worker.skills.web]\n{server}")
+    )
+    ran = here(*RUN, env=KEY)
+    assert ran.code == 1
+    assert is_one_message(ran.err)
+    assert ran.err.endswith("\nTry it by hand: perstack skill test <expertKey> web\n")
 
 
 # Cassettes ------------------------------------------------------------------------------------------------
@@ -457,6 +521,25 @@ def test_a_closed_stdout_is_an_error_before_anything_runs(workspace: Path):
     assert done.returncode == 1
     assert b"stdout is closed" in done.stderr
     assert jobs_in(workspace) == []
+
+
+@pytest.mark.parametrize(
+    "args", [("--help",), ("log",), ("log", "--json"), ("show", "worker"), ("replay", "job")]
+)
+def test_a_full_stdout_is_an_error(args: tuple[str, ...], here: Here, workspace: Path):
+    with ModelServer([Says("one")]) as server:
+        assert here(*RUN, "--job-id", "job", env=keys(server)).code == 0
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command(*args),
+            cwd=workspace,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"error: The output cannot be written: No space left on device.\n"
 
 
 def raw(*args: bytes | str, cwd: Path, env: Mapping[str, str]) -> Ran:

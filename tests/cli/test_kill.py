@@ -20,12 +20,12 @@ from tests.dialect.check import check_event
 from tests.fakes.modelserver import Calls, ModelServer, Says, Seen, Turn
 
 from .forks import Forks
-from .program import LONG_S, begun, ended, expert, facts, folded, keys, log_of
+from .program import LOCAL, LONG_S, WITHOUT_WALLS, begun, ended, expert, facts, folded, keys, log_of
 
 KILLS = int(os.environ.get("PERSTACK_TEST_KILLS", "240"))
 WORKERS = 2
 
-PROJECT = expert(more='delegates = ["helper"]') + expert("helper")
+PROJECT = LOCAL + expert(more='delegates = ["helper"]') + expert("helper")
 ANSWER = "All parts are done."
 QUERY = "Do all parts"
 NEW = ("run", "worker", QUERY, "--job-id", "job")
@@ -168,7 +168,7 @@ def test_a_killed_job_goes_on_and_nothing_is_done_twice(tmp_path: Path):
             began = time.perf_counter()
             ran = forks.run(*NEW, cwd=workspace, env=keys(server))
             whole_s = min(whole_s, time.perf_counter() - began)
-            assert (ran.code, ran.err) == (0, "")
+            assert (ran.code, ran.err) == (0, WITHOUT_WALLS)
             assert check(workspace) == 0
 
     def work(worker: int) -> tuple[int, int, int]:

@@ -11,10 +11,11 @@ import pytest
 from inline_snapshot import snapshot
 
 from perstack.testing import calls, fails, says
+from tests.fakes.modelserver import Hangs, ModelServer, Says
 from tests.ops.test_jobs_story import log_of, run, tell_story, workspace_in
 
 from .conftest import Here
-from .program import Ran, is_one_message
+from .program import LONG_S, Ran, begun, ended, is_one_message, keys
 
 
 @pytest.fixture
@@ -359,7 +360,9 @@ def test_a_run_is_found_in_whichever_job_it_is(here: Here, place: Path):
     assert {event["runId"] for event in found["events"]} == {helper["runId"]}
     assert "isLatestJob" not in found
     assert "checkpoints" not in found
-    assert here("log", "--run", "none", cwd=place) == Ran(0, "No data found\n", "")
+    ran = here("log", "--run", "none", cwd=place)
+    assert (ran.code, ran.out) == (0, "No data found\n")
+    assert ran.err.startswith(f"There are jobs in {place / 'perstack'}, but none as asked for.")
     point = found["events"][-1]["checkpoint"]["id"]
     by_point = read(here("log", "--json", "--checkpoint", point, "--run", "none", cwd=place))
     assert by_point["checkpoint"]["id"] == point
@@ -561,7 +564,13 @@ Experts:
 def test_where_there_is_nothing_no_data_is_found(
     here: Here, workspace: Path, args: tuple[str, ...]
 ):
-    assert here("log", *args, cwd=workspace) == Ran(0, "No data found\n", "")
+    ran = here("log", *args, cwd=workspace)
+    assert (ran.code, ran.out) == (0, "No data found\n")
+    assert ran.err == (
+        f"There are no jobs in {workspace / 'perstack'} yet. "
+        '`perstack run <expertKey> "<query>"` begins one; '
+        "for jobs kept elsewhere name their --workspace or --store.\n"
+    )
     assert not (workspace / "perstack").exists()
 
 
@@ -575,7 +584,7 @@ def test_where_there_is_nothing_no_data_is_found(
         (("--step", "9-1"), "Invalid step range"),
         (("--filter", "type == x"), "Invalid filter expression"),
         (("--since", "soon"), "Invalid value for --since"),
-        (("--checkpoint", "nope"), "checkpoint not found: nope"),
+        (("--checkpoint", "nope"), "checkpoint not found: nope. `perstack log --verbose` shows"),
         (("--job", "story", "--checkpoint", "nope"), "checkpoint not found: nope"),
         (("--messages",), "name it with --checkpoint"),
         (("--jobs", "--errors"), "--jobs lists jobs"),
@@ -624,17 +633,37 @@ def test_a_job_that_has_not_begun_hides_no_other(here: Here, place: Path):
     assert read(here("log", "--json", cwd=place))["job"]["id"] == "story"
     (place / "perstack" / "jobs" / "newest" / "log.jsonl").touch()
     assert read(here("log", "--json", cwd=place))["job"]["id"] == "story"
-    assert here("log", "--job", "newest", cwd=place) == Ran(0, "No data found\n", "")
+    newest = here("log", "--job", "newest", cwd=place)
+    assert (newest.code, newest.out) == (0, "No data found\n")
 
 
 def test_a_job_that_has_only_begun_is_shown_without_events(here: Here, place: Path):
     path = log_of(place, "story")
     path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n")
     for args in ((), ("--runs",), ("--summary",)):
-        assert "Job: story (running)\n" in here("log", *args, cwd=place).out
+        told = here("log", *args, cwd=place).out
+        assert "Job: story (running)\n" in told
+        assert "Interrupted: no process is at it." in told
     assert read(here("log", "--json", cwd=place))["events"] == []
     assert here("replay", "story", cwd=place) == Ran(0, "", "")
     assert here("replay", "story", "--output", "text", cwd=place) == Ran(0, "", "")
+
+
+def test_a_job_whose_process_was_killed_says_how_to_go_on(here: Here, workspace: Path):
+    hint = "Interrupted: no process is at it. Go on with: perstack run worker --continue-job job\n"
+    with ModelServer([Hangs(), Says("done")]) as server:
+        process = begun("run", "worker", "Go", "--job-id", "job", cwd=workspace, env=keys(server))
+        server.wait_until(lambda server: bool(server.requests), LONG_S)
+        at_work = here("log", cwd=workspace).out
+        process.kill()
+        ended(process)
+        left = here("log", cwd=workspace).out
+        again = here("run", "worker", "--continue-job", "job", cwd=workspace, env=keys(server))
+    assert "Job: job (running)\n" in at_work
+    assert "Interrupted" not in at_work
+    assert hint in left
+    assert again.code == 0
+    assert "Interrupted" not in here("log", cwd=workspace).out
 
 
 def test_reading_changes_nothing(here: Here, place: Path):

@@ -13,7 +13,7 @@ from inline_snapshot import snapshot
 
 from perstack.dialect import checkpoints, encode_wire, tell
 from perstack.job import Event, decode_events, lineage
-from perstack.ops.jobs import usual_voice
+from perstack.ops.history.jobs import usual_voice
 from perstack.testing import ScriptedModel, calls, says
 from tests.dialect.check import check_stream
 from tests.ops.test_jobs_story import STORY, log_of, run, tell_story, workspace_in
@@ -272,8 +272,9 @@ def test_a_stream_with_whole_histories_is_held_against_one(here: Here, place: Pa
 
 
 def test_what_perstack_run_printed_is_what_its_log_tells(
-    here: Here, workspace: Path, tmp_path: Path
+    here: Here, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ran = here("run", "tic-tac-toe", "--demo", "--job-id", "demo", cwd=workspace)
     assert ran.code == 0
     where = ran.err.partition("It works in ")[2].split("\n")[0].rstrip(".")

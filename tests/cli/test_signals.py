@@ -16,10 +16,28 @@ import pytest
 from tests.behaviour.register import proves
 from tests.fakes.modelserver import Calls, Fails, Hangs, ModelServer, Says
 
-from .program import LONG_S, begun, command, ended, environment, facts, keys, perstack
+from .program import (
+    LOCAL,
+    LONG_S,
+    WITHOUT_WALLS,
+    begun,
+    command,
+    ended,
+    environment,
+    expert,
+    facts,
+    keys,
+    perstack,
+)
 
 RUN = ("run", "worker", "Go", "--job-id", "job")
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.fixture(autouse=True)
+def no_walls(workspace: Path) -> None:
+    """What a signal does to the programs themselves is seen."""
+    (workspace / "perstack.toml").write_text(LOCAL + expert())
 
 
 def runs(script: str) -> Calls:
@@ -89,10 +107,10 @@ def test_a_signal_while_a_command_runs(number: signal.Signals, code: int, worksp
             number.name,
         )
         go_on = "perstack run worker --continue-job job"
-        assert ran.err == f"Stopped: {number.name}. Go on with: {go_on}\n"
+        assert ran.err == f"{WITHOUT_WALLS}Stopped: {number.name}. Go on with: {go_on}\n"
 
         again = perstack(*shlex.split(go_on)[1:], cwd=workspace, env=keys(server))
-    assert (again.code, again.err) == (0, "")
+    assert (again.code, again.err) == (0, WITHOUT_WALLS)
     assert (workspace / "count").read_text() == "once\n"
     (told,) = (result for m in server.requests[-1].messages for result in m.results)
     assert "interrupted" in told
@@ -184,7 +202,7 @@ def test_a_reader_that_leaves_puts_the_job_down(output: str, workspace: Path):
             check=False,
         )
         assert len(pipeline.stdout.splitlines()) == 1
-        err = pipeline.stderr.decode()
+        err = pipeline.stderr.decode().removeprefix(WITHOUT_WALLS)
         assert pipeline.returncode == 1
         assert err == (
             "error: stdout cannot be written: Broken pipe.\n"

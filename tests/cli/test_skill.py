@@ -12,7 +12,7 @@ import pytest
 from tests.ops.installing import FIND, SEND, Project
 
 from .conftest import Here
-from .program import expert, is_one_message, perstack
+from .program import LOCAL, expert, is_one_message, perstack
 
 NASTY = Path(__file__).parents[1] / "fakes" / "mcp_nasty.py"
 TEST = ("skill", "test", "lead")
@@ -108,7 +108,7 @@ def test_an_expert_that_is_not_there(here: Here, project: Project) -> None:
 def nasty(workspace: Path, *habits: str) -> None:
     words = json.dumps([str(NASTY), *habits])
     skill = f'[experts.worker.skills.nasty]\ntype = "mcpStdioSkill"\ncommand = "{sys.executable}"\nargs = {words}'
-    (workspace / "perstack.toml").write_text(expert(skills=skill))
+    (workspace / "perstack.toml").write_text(LOCAL + expert(skills=skill))
 
 
 def test_the_last_words_of_a_server_that_cannot_start(here: Here, workspace: Path) -> None:

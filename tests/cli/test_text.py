@@ -23,6 +23,7 @@ from tests.fakes.modelserver import Calls, Fails, Hangs, ModelServer, Says
 from .conftest import Here
 from .program import LONG_S, asking, command, environment, keys, perstack
 
+TURNS = {"\x1b", "\x07", "\x9b", "\r", "\u202e", "\u2066"}
 TEXT = ("--output", "text")
 DEMO = ("run", "fitness-assistant", "--demo", *TEXT)
 SAYS_HI: tuple[str, dict[str, Any]] = (
@@ -111,7 +112,7 @@ def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path):
 
 @proves("text.no-injection")
 def test_what_others_say_does_not_move_the_cursor(here: Here, workspace: Path):
-    evil = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b31m\rover"
+    evil = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x9b31m\rover\u202ereverof\u2066"
     (workspace / "evil.txt").write_text(evil)
     turns = [
         Calls(
@@ -129,12 +130,13 @@ def test_what_others_say_does_not_move_the_cursor(here: Here, workspace: Path):
     with ModelServer(turns) as server:
         ran = here("run", "worker", evil, *TEXT, env=keys(server))
     assert ran.code == 0
-    assert not set(ran.out + ran.err) & {"\x1b", "\x07", "\x9b", "\r"}
+    assert not set(ran.out + ran.err) & TURNS
     assert r"\x1b[2J" in ran.out
+    assert r"\u202ereverof" in ran.out
     with ModelServer([Fails(404, f"no model {evil}")]) as server:
         ran = here("run", "worker", "Go", env=keys(server))
     assert ran.code == 1
-    assert not set(ran.err) & {"\x1b", "\x07", "\x9b", "\r"}
+    assert not set(ran.err) & TURNS
 
 
 def test_every_kind_of_thing_is_told(here: Here, workspace: Path):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
-from perstack.errors import CorruptLog, LockOutOfDate, LockTampered
-from perstack.job import Job
+from perstack.errors import CorruptLog, LockOutOfDate, LockTampered, RegistryTampered
+
+if TYPE_CHECKING:
+    from perstack.job import Job
 
 DONE = 0
 """Done, or waiting for your answer."""
@@ -40,7 +43,7 @@ def exit_of(job: Job) -> int:
 def exit_for(error: BaseException) -> int:
     """The exit code for an error that ended a command."""
     match error:
-        case CorruptLog() | LockTampered():
+        case CorruptLog() | LockTampered() | RegistryTampered():
             return INTEGRITY
         case LockOutOfDate():
             return LOCK_OUT_OF_DATE

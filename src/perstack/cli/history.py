@@ -8,8 +8,8 @@ import msgspec
 
 from perstack.dialect import Checkpoint, JobRecord, job_record_of
 from perstack.job import Job, Json, Usage
-from perstack.ops.filters import Page, Totals
-from perstack.ops.jobs import JobSummary, RunRow, Told, usage_json
+from perstack.ops.history.filters import Page, Totals
+from perstack.ops.history.jobs import JobSummary, RunRow, Told, usage_json
 
 from .text import cut, duration, moment, one_line, table
 
@@ -230,8 +230,18 @@ def _details(told: Told, verbose: bool) -> Iterator[str]:
             yield f"Reason: {one_line(event['reason'])}"
         case _:
             pass
+    if verbose and (point := _checkpoint(event)):
+        yield f"Checkpoint: {point}"
     for call in failed.values():
         yield f"✗ {one_line(call.tool)}: {short(call.text, 40)}"
+
+
+def _checkpoint(event: dict[str, Json]) -> str | None:
+    """The id of the checkpoint that the job stands at after `event`, None if it is between two."""
+    for name in ("nextCheckpoint", "checkpoint", "initialCheckpoint"):
+        if name in event:
+            return event[name]["id"]
+    return None
 
 
 def _text(contents: Json) -> str:

@@ -24,6 +24,7 @@ from perstack.job import (
     Heard,
     Job,
     Notice,
+    ProxyAccess,
     Thinking,
     Timeline,
     Waiting,
@@ -86,6 +87,8 @@ class _Account:
                         fg="yellow",
                     )
                 )
+            case ProxyAccess(action="blocked"):
+                self._line(self._style(f"  blocked: {plain(notice.text)}", fg="red"))
             case _:
                 pass
 
@@ -161,6 +164,10 @@ def _rendered(row: Activity) -> tuple[str, list[str]]:
             return f"asks {key}", _cut(query)
         case activity.DelegationComplete(count=count):
             return f"{count} delegate{'s' if count != 1 else ''} answered", []
+        case activity.InteractiveTool(
+            tool_name=tool, args={"rule": str() as rule, "arguments": arguments}
+        ):
+            return f"asks you: may {tool} be called? (rule: {rule})", _cut(_json(arguments))
         case activity.InteractiveTool(tool_name=tool, args=args):
             return f"asks you: {tool}", _cut(_json(args))
         case activity.ReadTextFile(path=path, content=content):

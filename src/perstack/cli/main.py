@@ -5,28 +5,71 @@ A command's module is imported when the command is called, so `--help` and `--ve
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
 
 import click
 
-from perstack.errors import PerstackError, sole
+from perstack.errors import PerstackError, SkillUnavailable, sole
 
 from .exits import FAILED, exit_for
 from .plain import plain
 
-COMMANDS = {
-    "run": ("run:run", "Run an Expert; events go to stdout, one JSON object a line."),
-    "show": ("show:show", "Print what the model would get: system text, tools, limits."),
-    "log": ("log:log", "Show what happened in a job."),
-    "replay": ("replay:replay", "Tell a job again from its log, or check that the log is whole."),
-    "compare": ("compare:compare", "Show where two jobs part."),
-    "fork": ("fork:fork", "Start a new job from a place in another."),
-    "install": ("install:install", "Lock the Experts of perstack.toml, with their tools."),
-    "skill": ("skill:skill", "Try the skills of an Expert."),
-    "base": ("base:base", "Offer the base skill's tools as an MCP server on stdio."),
+SECTIONS = {
+    "Run Experts": {
+        "run": ("run:run", "Run an Expert; events go to stdout, one JSON object a line."),
+        "start": ("start:start", "Choose, follow and steer Experts on one screen."),
+        "create": ("create:create", "Set up a project, and build an Expert for it."),
+        "show": ("show:show", "Print what the model would get: system text, tools, limits."),
+    },
+    "What happened": {
+        "log": ("log:log", "Show what happened in a job."),
+        "replay": (
+            "replay:replay",
+            "Tell a job again from its log, or check that the log is whole.",
+        ),
+        "compare": ("compare:compare", "Show where two jobs part."),
+        "fork": ("fork:fork", "Start a new job from a place in another."),
+    },
+    "Delegates of the project, and their lock": {
+        "install": ("install:install", "Lock the Experts of perstack.toml, with their tools."),
+        "add": ("add:add", "Let an Expert delegate to published ones."),
+        "remove": ("add:remove", "Let an Expert no longer delegate to others."),
+        "update": ("update:update", "Lock newer versions of published Experts."),
+        "outdated": ("update:outdated", "Show which locked Experts have newer versions."),
+        "audit": ("audit:audit", "Find what there is to say against the lock."),
+        "verify": ("verify:verify", "Check that what is locked is what was published."),
+        "tree": ("tree:tree", "Show who delegates to whom."),
+        "why": ("tree:why", "Show by what delegates an Expert got into the lock."),
+    },
+    "Registries": {
+        "search": ("search:search", "Search a registry."),
+        "info": ("search:info", "Show a published Expert."),
+        "diff": ("search:diff", "Show how two published versions differ."),
+        "publish": ("publish:publish", "Put an Expert into its registry, for good."),
+        "unpublish": ("upkeep:unpublish", "Take a version out of its registry."),
+        "tag": ("upkeep:tag", "Give a published version other tags."),
+        "status": ("upkeep:status", "Deprecate or disable a published version."),
+        "login": ("account:login", "Keep a key for a registry."),
+        "logout": ("account:logout", "Delete the key kept for a registry."),
+        "whoami": ("account:whoami", "Show whose key is used for a registry."),
+        "key": ("account:key", "List, make and revoke keys of your organization."),
+        "trust": ("trust:trust", "Let jobs of CI publish an Expert without a stored key."),
+        "registry": ("registry:registry", "Host a registry, and look after it."),
+    },
+    "Tools": {
+        "skill": ("skill:skill", "Try the skills of an Expert."),
+        "docker": ("docker:docker", "Look after the images of the docker runtime."),
+        "base": ("base:base", "Offer the base skill's tools as an MCP server on stdio."),
+    },
 }
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Why a file that stdout goes to may take no more."""
+
+COMMANDS = {name: told for section in SECTIONS.values() for name, told in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -41,11 +84,36 @@ class LazyGroup(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command = getattr(import_module(f"perstack.cli.commands.{module}"), name)
         assert isinstance(command, click.Command)
+        if isinstance(command, click.Group):
+            _tell_whole(command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+        width = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(f"{name:{width}}", about) for name, (_, about) in commands.items()]
+                )
+
+
+def _tell_whole(group: click.Group) -> None:
+    """So that its list has the first sentence of each command whole: click cuts those longer than a line."""
+    for command in group.commands.values():
+        command.short_help = command.get_short_help_str(limit=1000)
+        if isinstance(command, click.Group):
+            _tell_whole(command)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -71,12 +139,21 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     help="Show the version and exit.",
 )
 def cli() -> None:
-    """Perstack: define, run and share agents ("Experts")."""
+    """Perstack: define, run and share agents ("Experts").
+
+    `perstack COMMAND --help` tells the rest.
+    """
 
 
 def main(args: list[str] | None = None) -> None:
     """The console script. Never returns."""
     sys.exit(status_of(sys.argv[1:] if args is None else args))
+
+
+def create_expert() -> None:
+    """The console script `create-expert`: `perstack create`. Never returns."""
+    args = sys.argv[1:]
+    main(args if args in (["--version"], ["-V"]) else ["create", *args])
 
 
 def status_of(args: list[str]) -> int:
@@ -101,14 +178,26 @@ def status_of(args: list[str]) -> int:
         return end.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
         return FAILED
     except Exception as error:
         cause = sole(error)  # tasks raise in groups
+        if isinstance(cause, OSError) and cause.errno in FULL and cause.filename is None:
+            _leave_stdout()
+            click.echo(f"error: The output cannot be written: {cause.strerror}.", err=True)
+            return FAILED
         if not isinstance(cause, PerstackError):
             raise
         click.echo(f"error: {plain(str(cause))}", err=True)
+        if isinstance(cause, SkillUnavailable) and args[0] != "skill":
+            name = plain(cause.skill)
+            click.echo(f"Try it by hand: perstack skill test <expertKey> {name}", err=True)
         return exit_for(cause)
+
+
+def _leave_stdout() -> None:
+    """What is still to be written to stdout goes nowhere, and is not tried again when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _said(error: click.UsageError) -> str:

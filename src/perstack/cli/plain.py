@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-_CONTROLS = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
+from perstack._controls import CONTROLS, DIRECTIONS
+
+_SPELT = {code: f"\\x{code:02x}" for code in CONTROLS} | {
+    code: f"\\u{code:04x}" for code in DIRECTIONS
 }
 
 
 def plain(text: str) -> str:
-    """`text` with its control characters spelt out, tabs and line breaks excepted.
-
-    What a model or a tool says is not to move the cursor, clear the screen, or set the title of a terminal.
-    """
-    return text.translate(_CONTROLS)
+    """`text` with its control characters and marks of direction spelt out, tabs and line breaks excepted."""
+    return text.translate(_SPELT)

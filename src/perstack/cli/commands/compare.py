@@ -10,9 +10,9 @@ import anyio
 import click
 import msgspec
 
-from perstack.ops.compare import Comparison, FileWritten, Side, SideDeed, calls_by_tool
-from perstack.ops.compare import compare as compared
-from perstack.ops.jobs import Place, history_place, need_history, store_at
+from perstack.ops.history.compare import Comparison, FileWritten, Side, SideDeed, calls_by_tool
+from perstack.ops.history.compare import compare as compared
+from perstack.ops.history.jobs import Place, history_place, need_history, store_at
 
 from ..exits import DONE, FINDINGS
 from ..places import store_option

@@ -8,16 +8,26 @@ from pathlib import Path
 
 import anyio
 import click
+from msgspec.structs import replace
 
+from perstack.definition import RuntimeName
 from perstack.job import Job
-from perstack.ops.fork import Change, parse_place, read_instruction
-from perstack.ops.fork import fork as fork_job
-from perstack.ops.jobs import store_at
+from perstack.ops.history.jobs import store_at
 from perstack.ops.project import Flags
-from perstack.ops.run import Order, store_of
+from perstack.ops.running.fork import Change, parse_place, read_instruction
+from perstack.ops.running.fork import fork as fork_job
+from perstack.ops.running.run import Order, store_of
 
 from ..exits import exit_of
-from ..options import run_settings
+from ..options import (
+    cassette_option,
+    full_events_option,
+    output_option,
+    run_settings,
+    verbose_option,
+    wall_options,
+    workspace_option,
+)
 from ..places import store_option
 from ..session import again, how_to_go_on, run_order
 
@@ -25,6 +35,7 @@ from ..session import again, how_to_go_on, run_order
 @click.command()
 @click.argument("place", metavar="job[@checkpoint|@event]")
 @run_settings
+@wall_options
 @click.option("--query", default="", help="Something to say to the run at that place.")
 @click.option(
     "--tool-result",
@@ -37,30 +48,18 @@ from ..session import again, how_to_go_on, run_order
     help="Another instruction for the Expert at work at that place.",
 )
 @click.option("--job-id", help="Id for the new job.")
-@click.option(
-    "--workspace",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The directory the Expert works in [default: the working directory].",
-)
+@workspace_option
 @store_option
-@click.option(
-    "--output",
-    type=click.Choice(("json", "text")),
-    default="json",
-    show_default=True,
-    help="json: one event a line. text: a live account for people.",
-)
-@click.option("--full-events", is_flag=True, help="Events with whole histories in them.")
-@click.option(
-    "--cassette",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Replay recorded replies from this file instead of asking a model.",
-)
-@click.option("--verbose", is_flag=True, help="Also tell what the runtime itself does.")
+@output_option
+@full_events_option
+@cassette_option
+@verbose_option
 def fork(
     place: str,
     config: str | None,
     flags: Flags,
+    runtime: RuntimeName | None,
+    read: tuple[Path, ...],
     query: str,
     tool_result: str | None,
     instruction_file: Path | None,
@@ -85,7 +84,8 @@ def fork(
         cwd=Path().resolve(),
         workspace=(workspace or Path()).resolve(),
         env=os.environ,
-        flags=flags,
+        flags=replace(flags, runtime=runtime),
+        read=read,
         job=job_id,
         cassette=cassette,
         store=store_at(store, os.environ) if store else None,
@@ -103,7 +103,7 @@ def fork(
         return await tell(forked)
 
     job = anyio.run(go)
-    for line in how_to_go_on(job, again(config, workspace, store, cassette)):
+    for line in how_to_go_on(job, again(config, workspace, store, cassette, runtime, read)):
         click.echo(line, err=True)
     return exit_of(job)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -18,8 +17,8 @@ from msgspec.structs import replace
 
 from perstack.dialect import Checkpoint, job_record_of
 from perstack.errors import CorruptLog, UserError
-from perstack.job import Json
-from perstack.ops.filters import (
+from perstack.job import Job, Json
+from perstack.ops.history.filters import (
     Page,
     Selection,
     page_of,
@@ -29,7 +28,7 @@ from perstack.ops.filters import (
     parse_steps,
     totals_of,
 )
-from perstack.ops.jobs import (
+from perstack.ops.history.jobs import (
     STATUSES,
     History,
     Place,
@@ -53,7 +52,8 @@ from ..history import (
     tree,
 )
 from ..places import store_option
-from ..text import as_json_text, blocks, say
+from ..plain import plain
+from ..text import as_json_text, blocks, one_line, say
 
 TAKE = 100
 
@@ -100,7 +100,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--context", default="0", metavar="N", help="Also so many before and after each.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--pretty", is_flag=True, help="With --json: indented.")
-@click.option("--verbose", is_flag=True, help="Arguments of calls, and texts that are not cut.")
+@click.option(
+    "--verbose", is_flag=True, help="Arguments of calls, texts that are not cut, and checkpoints."
+)
 @click.option("--messages", is_flag=True, help="With --checkpoint: its messages.")
 @click.option("--summary", is_flag=True, help="Also what all matching events add up to.")
 @click.option("--full-events", is_flag=True, help="With --json: events with whole histories.")
@@ -193,6 +195,8 @@ def log(
     else:
         text = anyio.run(_events, asked, selection, shape)
     say(text or "No data found\n")
+    if text is None:
+        click.echo(anyio.run(_where_else, asked), err=True)
 
 
 def _check(asked: Asked, selection: Selection, shape: Shape, *, runs: bool, jobs: bool) -> None:
@@ -210,6 +214,18 @@ def _check(asked: Asked, selection: Selection, shape: Shape, *, runs: bool, jobs
         raise UserError("--runs shows the runs of a job, not events; leave out the other options.")
     if asked.job and asked.which != Which():
         raise UserError("--expert, --since and --status choose among jobs; leave out --job.")
+
+
+async def _where_else(asked: Asked) -> str:
+    """What to do when nothing was found."""
+    root = plain(str(asked.root))
+    jobs = await job_ids_of(store_at(asked.root, os.environ), Which())
+    if jobs:
+        return f"There are jobs in {root}, but none as asked for. `perstack log --jobs` lists them."
+    return (
+        f'There are no jobs in {root} yet. `perstack run <expertKey> "<query>"` begins one; '
+        "for jobs kept elsewhere name their --workspace or --store."
+    )
 
 
 # The list of jobs -----------------------------------------------------------------------------------------
@@ -254,7 +270,7 @@ async def _tree_of_runs(asked: Asked, shape: Shape) -> str | None:
         told["storagePath"] = str(asked.root)
         return as_json_text(told, pretty=shape.pretty)
     return blocks(
-        *_about(asked, history),
+        *await _about(asked, history),
         ["Runs:", *tree(runs, history.job, shape.verbose)],
         ["Experts:", *experts(runs)],
     )
@@ -280,7 +296,7 @@ async def _events(asked: Asked, selection: Selection, shape: Shape) -> str | Non
     if shape.as_json:
         return as_json_text(_as_json(asked, history, checkpoint, page, shape), pretty=shape.pretty)
     return blocks(
-        *_about(asked, history),
+        *await _about(asked, history),
         about_checkpoint(checkpoint, shape.messages) if checkpoint is not None else [],
         summary_lines(totals_of(page.matched)) if shape.summary else [],
         listing(page, history.job.lock.key_of(history.job.expert), shape.verbose),
@@ -318,7 +334,9 @@ def _is_in(asked: Asked, history: History) -> bool:
 
 
 def _no_checkpoint(asked: Asked) -> UserError:
-    return UserError(f"checkpoint not found: {asked.checkpoint}")
+    return UserError(
+        f"checkpoint not found: {asked.checkpoint}. `perstack log --verbose` shows those of a job."
+    )
 
 
 def _as_json(
@@ -347,8 +365,20 @@ def _is_latest(asked: Asked) -> bool:
     return not (asked.job or asked.run or asked.checkpoint)
 
 
-def _about(asked: Asked, history: History) -> Iterator[list[str]]:
-    if _is_latest(asked):
-        yield ["(showing latest job)"]
-    yield [f"Storage: {asked.root}"]
-    yield about_job(history.job)
+async def _about(asked: Asked, history: History) -> list[list[str]]:
+    latest = [["(showing latest job)"]] if _is_latest(asked) else []
+    job = about_job(history.job)
+    if await _is_left_alone(asked, history.job):
+        expert, id = one_line(history.job.expert), history.job.id
+        job.append(
+            f"Interrupted: no process is at it. Go on with: perstack run {expert} --continue-job {id}"
+        )
+    return [*latest, [f"Storage: {asked.root}"], job]
+
+
+async def _is_left_alone(asked: Asked, job: Job) -> bool:
+    """Whether something is still to be done, and whoever was at it is gone without a word."""
+    if job.done is not None or job.stopped is not None or job.questions:
+        return False
+    jobs = await jobs_of(store_at(asked.root, os.environ), Which(statuses=("interrupted",)))
+    return any(summary.job == job.id for summary in jobs)

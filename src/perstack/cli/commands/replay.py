@@ -16,14 +16,14 @@ import msgspec
 
 from perstack.errors import UserError
 from perstack.job import Rewound, cut
-from perstack.ops.jobs import (
+from perstack.ops.history.jobs import (
     History,
     Place,
     history_place,
     need_history,
     store_at,
 )
-from perstack.ops.replay import Parting, parting_of, verify
+from perstack.ops.history.replay import Parting, parting_of, verify
 
 from ..exits import DONE, INTEGRITY
 from ..places import store_option

@@ -10,70 +10,58 @@ import anyio
 import click
 from msgspec.structs import replace
 
-from perstack.definition import RuntimeName
-from perstack.ops.jobs import store_at
+from perstack.definition import PROVIDERS, RuntimeName, secret_names, variable_names
+from perstack.job import Job
+from perstack.ops.history.jobs import store_at
+from perstack.ops.packages.sources import Sources
 from perstack.ops.project import Flags
-from perstack.ops.run import GoOn, Order, as_demo
+from perstack.ops.running.run import GoOn, Order, as_demo
 
-from ..exits import exit_of
-from ..options import run_settings
+from ..exits import DONE, exit_of
+from ..options import (
+    cassette_option,
+    demo_option,
+    frozen_option,
+    full_events_option,
+    goes_on,
+    job_options,
+    output_option,
+    rule_options,
+    run_settings,
+    source_options,
+    verbose_option,
+    wall_options,
+    workspace_option,
+)
 from ..places import store_option
-from ..session import again, how_to_go_on, run_order
-
-RUNTIMES = ("local", "docker", "cursor", "claude-code", "gemini")
+from ..session import again, ask_here, how_to_go_on, run_order
+from ..walls import would_run
 
 
 @click.command()
 @click.argument("expert_key", metavar="expertKey")
 @click.argument("query", metavar="[query]", required=False, default=None)
 @run_settings
-@click.option("--job-id", help="Id for the new job.")
+@rule_options
+@job_options
 @click.option(
-    "--env", "env_names", multiple=True, help="Variable to pass into a container; repeatable."
+    "--env", "env_names", multiple=True, help="Variable that skills in containers get; repeatable."
 )
-@click.option("--verbose", is_flag=True, help="Also tell what the runtime itself does.")
-@click.option(
-    "--continue", "continue_latest", is_flag=True, help="Go on with this Expert's latest job."
-)
-@click.option("--continue-job", metavar="JOB", help="Go on with this job.")
-@click.option("--resume-from", metavar="CHECKPOINT", help="Go on from here; needs --continue-job.")
-@click.option(
-    "-i",
-    "--interactive-tool-call-result",
-    "answer",
-    is_flag=True,
-    help="The query answers the question the job waits with.",
-)
-@click.option("--runtime", type=click.Choice(RUNTIMES), help="Where it runs [default: local].")
-@click.option(
-    "--workspace",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The directory the Expert works in [default: the working directory].",
-)
+@verbose_option
+@source_options
+@wall_options
+@workspace_option
 @store_option
+@output_option
+@frozen_option
 @click.option(
-    "--output",
-    type=click.Choice(("json", "text")),
-    default="json",
-    show_default=True,
-    help="json: one event a line. text: a live account for people.",
-)
-@click.option(
-    "--frozen",
+    "--dry-run",
     is_flag=True,
-    help="Run exactly what perstack.lock says, tools of servers included, or not at all.",
+    help="Only show what would run, and the walls around each skill; no model is asked.",
 )
-@click.option("--full-events", is_flag=True, help="Events with whole histories in them.")
-@click.option(
-    "--demo",
-    is_flag=True,
-    help="Play the shipped recording in a new directory; no model is asked.",
-)
-@click.option(
-    "--cassette",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Replay recorded replies from this file instead of asking a model.",
-)
+@full_events_option
+@demo_option
+@cassette_option
 @click.option(
     "--record",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -84,6 +72,8 @@ def run(
     query: str | None,
     config: str | None,
     flags: Flags,
+    approve: tuple[str, ...],
+    deny: tuple[str, ...],
     job_id: str | None,
     env_names: tuple[str, ...],
     verbose: bool,
@@ -91,11 +81,14 @@ def run(
     continue_job: str | None,
     resume_from: str | None,
     answer: bool,
+    sources: Sources,
     runtime: RuntimeName | None,
+    read: tuple[Path, ...],
     workspace: Path | None,
     store: str | None,
     output: str,
     frozen: bool,
+    dry_run: bool,
     full_events: bool,
     demo: bool,
     cassette: Path | None,
@@ -107,24 +100,14 @@ def run(
     date, under --frozen; 6 stopped at a limit; 130 and 143 interrupted. After 6, 130 and 143 the job can be taken
     up again with --continue-job.
     """
-    if resume_from is not None and continue_job is None:
-        raise click.UsageError("--resume-from requires --continue-job")
-    if continue_latest and continue_job is not None:
-        raise click.UsageError("--continue and --continue-job cannot be used together")
-    goes_on = continue_latest or continue_job is not None
-    if answer and not goes_on:
-        raise click.UsageError("-i requires --continue or --continue-job")
-    if answer and query is None:
-        raise click.UsageError("-i requires a query: the answer")
-    if demo and (config or workspace or flags.provider or flags.model or cassette or goes_on):
+    old = goes_on(continue_latest, continue_job, resume_from, answer, query)
+    if demo and (config or workspace or flags.provider or flags.model or cassette or old):
         raise click.UsageError(
             "--demo plays a recording in a directory of its own: leave out --config, --workspace, --provider, "
             "--model, --cassette and the options of a job that goes on"
         )
-    if query is None and not goes_on and not demo:
+    if query is None and not old and not demo:
         raise click.UsageError("missing required argument 'query'")
-    if env_names:
-        click.echo("warning: --env is for containers; this runtime starts none.", err=True)
     order = Order(
         expert=expert_key,
         query=query or "",
@@ -132,14 +115,17 @@ def run(
         cwd=Path().resolve(),
         workspace=(workspace or Path()).resolve(),
         env=os.environ,
-        flags=replace(flags, runtime=runtime),
+        flags=replace(flags, runtime=runtime, approve=approve, deny=deny),
         job=job_id,
-        go_on=GoOn(job=continue_job, checkpoint=resume_from, answer=answer) if goes_on else None,
+        go_on=GoOn(job=continue_job, checkpoint=resume_from, answer=answer) if old else None,
         cassette=cassette,
         record=record,
         store=store_at(store, os.environ) if store else None,
         proxy=os.environ.get("PERSTACK_PROXY_URL") or None,
         frozen=frozen,
+        read=read,
+        sources=sources,
+        passed=env_names,
     )
     if demo:
         order = as_demo(order)
@@ -148,11 +134,31 @@ def run(
             f"It works in {order.workspace}",
             err=True,
         )
-    job = anyio.run(
-        partial(run_order, order, as_text=output == "text", full=full_events, verbose=verbose)
-    )
+    as_text = output == "text"
+    if dry_run:
+        click.echo(anyio.run(would_run, order, as_text))
+        return DONE
+    job = anyio.run(partial(run_order, order, as_text=as_text, full=full_events, verbose=verbose))
+    while as_text and (said := ask_here(job)) is not None:
+        order = replace(order, query=said, job=None, go_on=GoOn(job=job.id, answer=True))
+        job = anyio.run(partial(run_order, order, as_text=True, full=full_events, verbose=False))
     if demo:
         workspace, cassette = order.workspace, order.cassette
-    for line in how_to_go_on(job, again(config, workspace, store, cassette)):
+    options = again(config, workspace, store, cassette, runtime, read, env_names)
+    for line in how_to_go_on(job, options):
         click.echo(line, err=True)
+    if refused := _refused_key(job):
+        click.echo(f"Look at the key: {job.model.provider} takes it from {refused}.", err=True)
+    if demo and job.done is not None:
+        click.echo(f"See what happened: perstack log --workspace {order.workspace}", err=True)
     return exit_of(job)
+
+
+def _refused_key(job: Job) -> str:
+    """The variables with the key that the provider of `job` refused, "" if it refused none."""
+    if job.done is None or job.done.failure is None or job.done.failure.name != "Unauthorized":
+        return ""
+    names = {
+        name for each in PROVIDERS if each == job.model.provider for name in variable_names(each)
+    }
+    return ", ".join(sorted(names.intersection(secret_names())))

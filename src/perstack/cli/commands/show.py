@@ -6,38 +6,52 @@ import os
 import time
 from pathlib import Path
 
+import anyio
 import click
 import msgspec
+from msgspec.structs import replace
 
-from perstack.definition import Limits
+from perstack.definition import Limits, RuntimeName
+from perstack.ops.packages.sources import Sources
 from perstack.ops.project import Flags
-from perstack.ops.run import Order
+from perstack.ops.running.run import Order
 from perstack.ops.show import Shown
 from perstack.ops.show import show as shown_of
 
-from ..options import run_settings
+from ..options import run_settings, source_options, wall_options
+from ..walls import policy_lines
 
 
 @click.command()
 @click.argument("expert_key", metavar="expertKey")
 @run_settings
+@source_options
+@wall_options
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
 def show(
     expert_key: str,
     config: str | None,
     flags: Flags,
+    sources: Sources,
+    runtime: RuntimeName | None,
+    read: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Print the system text, the tools and the limits that `expertKey` would run with. No model is asked."""
+    """Print the system text, the tools, the limits and the walls that `expertKey` would run with.
+
+    No model is asked.
+    """
     order = Order(
         expert=expert_key,
         config=config,
         cwd=Path().resolve(),
         workspace=Path().resolve(),
         env=os.environ,
-        flags=flags,
+        flags=replace(flags, runtime=runtime),
+        read=read,
+        sources=sources,
     )
-    shown = shown_of(order, time.time())
+    shown = anyio.run(shown_of, order, time.time())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(shown), indent=2))
     else:
@@ -64,7 +78,10 @@ def _as_text(shown: Shown) -> str:
         f"{_budget(limits)}",
         f"Delegates  {', '.join(shown.delegates) or 'none'}",
     ]
+    lines += [f"Asks you   before {rule}" for rule in shown.approve]
+    lines += [f"Denied     {rule}" for rule in shown.deny]
     lines += [f"Not shown  tools of {name}: its server knows them" for name in shown.starts_servers]
+    lines += ["", *policy_lines(shown.runtime, shown.walls)]
     lines += ["", f"Tools ({len(shown.tools)})", ""]
     for tool in shown.tools:
         schema = msgspec.json.encode(tool.input_schema).decode()

@@ -13,11 +13,12 @@ import anyio.to_thread
 import click
 import msgspec
 
+from perstack.definition import RuntimeName
 from perstack.job import Json, Text
 from perstack.ops.skill_test import Called, Trial, TriedSkill, TriedTool, Wish, try_skills
 
 from ..exits import DONE, FAILED
-from ..options import project_options
+from ..options import project_options, wall_options
 from ..plain import plain
 
 
@@ -46,6 +47,7 @@ def skill() -> None:
 @click.argument("expert_key", metavar="expertKey")
 @click.argument("skill_name", metavar="[skill]", required=False, default=None)
 @project_options
+@wall_options
 @click.option("--tool", help="A tool to call, by its own name or by the one the model sees.")
 @click.option("--args", type=JsonObject(), help="Its arguments, a JSON object [default: {}].")
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
@@ -54,6 +56,8 @@ def test(
     skill_name: str | None,
     config: str | None,
     env_path: tuple[str, ...],
+    runtime: RuntimeName | None,
+    read: tuple[Path, ...],
     tool: str | None,
     args: dict[str, Json] | None,
     as_json: bool,
@@ -71,6 +75,8 @@ def test(
         args=args or {},
         config=config,
         env_paths=env_path,
+        runtime=runtime,
+        read=read,
     )
     trial = anyio.run(try_skills, wish, os.environ, Path().resolve())
     if as_json:
