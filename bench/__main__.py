@@ -16,7 +16,7 @@ from typing import Any
 
 from .entries import FIELD, HERE, Entry
 from .figures import table_of_aims
-from .page import page_of
+from .page import page_of, registry_in, with_registry
 from .report import Bench, Plan
 
 LIBRARIES = {
@@ -104,7 +104,9 @@ def main() -> int:
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"\n{path}")
     if given.page:
-        given.page.write_text(page_of(bench.figures, bench.aims, where), encoding="utf-8")
+        before = given.page.read_text(encoding="utf-8") if given.page.exists() else ""
+        page = with_registry(page_of(bench.figures, bench.aims, where), registry_in(before))
+        given.page.write_text(page, encoding="utf-8")
     return 1 if bench.broken else 0
 
 

@@ -88,22 +88,25 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Aim:
-    """What we aim at: the median of `value` is to be no more than `limit`."""
+    """What we aim at: the median of `value` is to be no more than `limit`; least: no less."""
 
     what: str
     value: Spread
     limit: float
+    least: bool = False
 
     @property
     def met(self) -> bool:
-        return self.value.median <= self.limit
+        median = self.value.median
+        return median >= self.limit if self.least else median <= self.limit
+
+    @property
+    def said(self) -> str:
+        return f"at {'least' if self.least else 'most'} {short(self.limit)}"
 
 
 def table_of_aims(aims: Iterable[Aim]) -> str:
-    rows = [
-        (aim.what, str(aim.value), f"at most {short(aim.limit)}", "met" if aim.met else "missed")
-        for aim in aims
-    ]
+    rows = [(aim.what, str(aim.value), aim.said, "met" if aim.met else "missed") for aim in aims]
     return table(("what", "measured", "aim", ""), rows)
 
 

@@ -23,12 +23,28 @@ lowest and the highest in brackets. Absolute times belong to one machine: **read
 | own time per step | from the model's last byte to the whole of the next request |
 
 Perstack keeps a durable log of every job and tells every event; the others keep nothing, but for the asyncio
-floor's plain log.
+floor's plain log. What a [registry server](#the-registry-server) answers, and how quickly, stands at the end.
 """
 
 
+REGISTRY = "## The registry server\n"
+"""How the part begins that `python -m bench.registry --page` writes. It is the last of the page."""
+
+
+def with_registry(page: str, section: str) -> str:
+    """`page` with `section`, which begins with REGISTRY or is empty, instead of what it had of that kind."""
+    before, _, _ = page.partition(REGISTRY)
+    return f"{before.rstrip()}\n\n{section}".rstrip() + "\n"
+
+
+def registry_in(page: str) -> str:
+    """What a page says of the registry server; empty if it says nothing."""
+    _, head, rest = page.partition(REGISTRY)
+    return head + rest
+
+
 def page_of(figures: Iterable[Figure], aims: Iterable[Aim], where: Mapping[str, Any]) -> str:
-    """The whole page. where: the conditions, as in the results."""
+    """The page, but for the registry server. where: the conditions, as in the results."""
     by_id = {figure.id: figure for figure in figures}
     steps = [id for id in by_id if id.startswith("step:")]
     alone = ["start", *steps, "last", "memory"]
