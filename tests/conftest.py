@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 from perstack import models
+from perstack.ops.packages.sources import OFFLINE
+
+os.environ[OFFLINE] = "1"  # also for the programs under test; who has a registry here takes it away
 
 
 def pytest_configure() -> None:
