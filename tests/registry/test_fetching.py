@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -23,7 +26,8 @@ def anyio_backend() -> str:
 
 
 class Hostile(BaseHTTPRequestHandler):
-    """`/slow` never ends, `/elsewhere` redirects, `/long` is 1,000 bytes, `/key` says which key came."""
+    """`/slow` never ends, `/elsewhere` redirects, `/long` is 1,000 bytes, `/longer` a million,
+    `/key` says which key came."""
 
     released = threading.Event()
 
@@ -44,6 +48,9 @@ class Hostile(BaseHTTPRequestHandler):
                 self.end_headers()
             case "/long":
                 self._say(b"x" * 1000)
+            case "/longer":
+                with suppress(OSError):  # the client goes
+                    self._say(b"x" * 1_000_000)
             case _:
                 self._say(self.headers.get("authorization", "none").encode())
 
@@ -86,6 +93,20 @@ async def test_what_is_too_long_says_so_by_its_status(url: str):
         with pytest.raises(RegistryError, match="more than 999 bytes") as caught:
             await fetch(f"{url}/long", {}, 999)
     assert caught.value.status == 200
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_what_is_too_long_leaves_nothing_open(url: str):
+    async with open_fetching(timeout_s=10) as fetch:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                with pytest.raises(RegistryError, match="more than 999 bytes") as caught:
+                    await fetch(f"{url}/longer", {}, 999)
+            del caught
+            gc.collect()
+        assert [str(each.message) for each in told] == []
+        assert len((await fetch(f"{url}/longer", {}, 1_000_000)).body) == 1_000_000
 
 
 async def test_nobody_is_led_elsewhere(url: str):

@@ -23,6 +23,7 @@ REDIRECTS = 5
 _CREDENTIALS = "authorization"
 _KEEPS_METHOD = (307, 308)
 _REDIRECTS = (301, 302, 303, *_KEEPS_METHOD)
+_BROKEN = (httpx2.HTTPError, httpx2.StreamError, OSError)
 
 
 @asynccontextmanager
@@ -65,20 +66,10 @@ async def _sent(
 ) -> Answer:
     try:
         async with http.stream(method, url, headers=headers, content=body) as response:
-            parts: list[bytes] = []
-            size = 0
-            async with aclosing(response.aiter_bytes()) as stream:
-                async for part in stream:
-                    size += len(part)
-                    if size > limit:
-                        raise RegistryError(
-                            f"The answer of {url} has more than {limit} bytes.",
-                            status=response.status_code,
-                        )
-                    parts.append(part)
+            whole = await _body(response, url, limit)
             told = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(status=response.status_code, headers=told, body=b"".join(parts))
-    except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError) as error:
+            return Answer(status=response.status_code, headers=told, body=whole)
+    except (*_BROKEN, httpx2.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         raise RegistryError(
             f"{url} cannot be reached: {reason}. Check the network, and the registry's address.",
@@ -86,6 +77,28 @@ async def _sent(
         ) from error
     except anyio.BrokenResourceError as error:
         raise RegistryError(f"{url} broke off.", reason="the connection broke") from error
+
+
+async def _body(response: httpx2.Response, url: str, limit: int) -> bytes:
+    """Raises RegistryError if it has more than `limit` bytes."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with aclosing(response.aiter_bytes()) as stream:
+            async for part in stream:
+                size += len(part)
+                if size <= limit:
+                    parts.append(part)
+                else:  # what is read after this fails, which ends all generators that the library has below
+                    await response.aclose()
+    except _BROKEN:
+        if size <= limit:
+            raise
+    if size > limit:
+        raise RegistryError(
+            f"The answer of {url} has more than {limit} bytes.", status=response.status_code
+        )
+    return b"".join(parts)
 
 
 def _check_url(url: str) -> None:
