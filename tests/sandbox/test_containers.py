@@ -21,7 +21,7 @@ from perstack.errors import SandboxError
 from perstack.job import ContainerStatus, Notice, ProxyAccess
 from perstack.ops.walls.docker import load_image
 from perstack.sandbox import Place, open_container_walls
-from perstack.sandbox.containers import owned, process_mark, remove, sweep
+from perstack.sandbox.daemon import owned, process_mark, remove, sweep
 from perstack.sandbox.docker import OWNER_LABEL, dockerfile, image_of
 from perstack.skills import open_base
 from perstack.skills.launch import Murmur, open_process

@@ -20,7 +20,8 @@ import pytest
 from perstack.definition import DEFAULT_BASE
 from perstack.sandbox import Layers, Place, Policy, layers_of, policy_for
 from perstack.sandbox.held import held, is_placeholder, look_around, pinned
-from perstack.sandbox.native import Launch, Standing, bwrap_args
+from perstack.sandbox.launch import Launch
+from perstack.sandbox.native import Standing, bwrap_args
 from tests.behaviour.register import proves
 from tests.cli.program import (
     LONG_S,

@@ -8,11 +8,10 @@ from .containers import (
     USUAL_PATH,
     ContainerWalls,
     Image,
-    client_env,
     container_policy,
-    docker_told,
     open_container_walls,
 )
+from .daemon import client_env, docker_told
 from .docker import DEFAULT_BASE, dockerfile, image_of, progress_in, whole_dockerfile
 from .egress import Egress, open_egress
 from .host import trusted_path

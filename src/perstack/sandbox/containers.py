@@ -16,19 +16,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
-from subprocess import DEVNULL, PIPE
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import anyio
 import msgspec
@@ -39,29 +32,20 @@ from perstack.definition import StdioSkill
 from perstack.errors import SandboxError
 from perstack.job import ContainerStatus, Notice, SkillWalled
 
-from .docker import BUNDLE, GIVEN, LIMITS, OWNER_LABEL, Box, Kind, run_argv
+from .daemon import client_env, owned, process_mark, remove, sweep
+from .docker import BUNDLE, GIVEN, LIMITS, Box, Kind, run_argv
 from .egress import Egress, LookUp, open_egress
 from .filters import MACHINES, Machine, strict
 from .held import Seen, held, hold, look_around, pinned
-from .host import host_of, trusted_path
+from .host import host_of
+from .launch import Launch, Wrap
 from .names import rules_of
 from .policy import Host, Policy, policy_of
 from .variables import certificates, proxy_variables
 
 _CODE = Path(__file__).parent
-_CLIENT = ("PATH", "HOME", "USER", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK")
-"""Variables of ours that docker's client needs, besides those that are called DOCKER_…"""
 
 
-class Launch(NamedTuple):
-    """What is started instead of a program."""
-
-    argv: tuple[str, ...]
-    env: dict[str, str]
-    fds: tuple[int, ...] = ()
-
-
-Wrap = Callable[[Sequence[str], Mapping[str, str], str], AbstractContextManager[Launch]]
 Notify = Callable[[Notice], None]
 
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -300,74 +284,3 @@ def kinds_of(seen: Mapping[str, Seen]) -> dict[str, Kind]:
         path: "placeholder" if each.placeholder else "folder" if each.kind == "folder" else "file"
         for path, each in seen.items()
     }
-
-
-# The daemon ---------------------------------------------------------------------------------------------------
-
-
-def client_env(env: Mapping[str, str], workspace: str = "") -> dict[str, str]:
-    """The variables that docker's client gets: how to find it, not in the workspace, and its daemon."""
-    found = {
-        name: value for name, value in env.items() if name in _CLIENT or name.startswith("DOCKER_")
-    }
-    return found | {"PATH": trusted_path(env, workspace)}
-
-
-async def docker_told(docker: Mapping[str, str], *words: str) -> str:
-    """What `docker` prints. docker: its variables. Raises SandboxError with what it says if it fails."""
-    try:
-        done = await anyio.run_process(
-            ["docker", *words], stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=docker, check=False
-        )
-    except OSError as error:
-        raise SandboxError(f"docker could not be started: {error.strerror}") from error
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip()
-        raise SandboxError(f"`docker {words[0]}` failed: {said}")
-    return done.stdout.decode(errors="replace")
-
-
-async def owned(docker: Mapping[str, str], owner: str) -> list[str]:
-    """The ids of the containers that are labelled so."""
-    found = await docker_told(
-        docker, "ps", "-aq", "--no-trunc", "--filter", f"label={OWNER_LABEL}={owner}"
-    )
-    return found.split()
-
-
-async def remove(docker: Mapping[str, str], ids: Sequence[str]) -> None:
-    """Ends and removes containers. One that is gone already, or is just going, is no fault."""
-    for id in ids:
-        with suppress(SandboxError):
-            await docker_told(docker, "rm", "-f", id)
-
-
-async def sweep(docker: Mapping[str, str]) -> None:
-    """Removes what runtimes left behind that are no more. Those of other machines are not ours to judge."""
-    shape = f'{{{{.ID}}}} {{{{.Label "{OWNER_LABEL}"}}}}'
-    listed = await docker_told(
-        docker, "ps", "-a", "--filter", f"label={OWNER_LABEL}", "--format", shape
-    )
-    left: list[str] = []
-    for line in listed.splitlines():
-        id, _, owner = line.partition(" ")
-        mark = owner.rpartition(".")[0]
-        machine, _, pid = mark.rpartition(".")[0].rpartition(".")
-        if machine == boot_mark() and pid.isdecimal() and process_mark(int(pid)) != mark:
-            left.append(id)
-    await remove(docker, left)
-
-
-def process_mark(pid: int) -> str:
-    """What tells a process from all others before and after: "MACHINE.PID.START"; "" if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return f"{boot_mark()}.{pid}.{stat.rpartition(')')[2].split()[19]}"
-
-
-def boot_mark() -> str:
-    """This machine since it was started, and the process namespace that ids are counted in."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}"

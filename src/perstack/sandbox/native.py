@@ -22,9 +22,8 @@ import os
 import resource
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -39,6 +38,7 @@ from .filters import baseline, strict
 from .groups import into, process_group
 from .held import Seen, held, hold, look_around, pinned
 from .host import find, host_of, sys_python
+from .launch import Launch, Wrap
 from .layers import Layers, layers_of
 from .names import rules_of
 from .policy import Mount, Policy, WallLimits, policy_of
@@ -46,17 +46,6 @@ from .variables import proxy_variables
 
 _HERE = Path(__file__).parent
 _RUN = "/run/perstack"
-
-
-class Launch(NamedTuple):
-    """What is started instead of a program. fds: descriptors it inherits."""
-
-    argv: tuple[str, ...]
-    env: dict[str, str]
-    fds: tuple[int, ...]
-
-
-Wrap = Callable[[Sequence[str], Mapping[str, str], str], AbstractContextManager[Launch]]
 
 
 class NativeWalls:
