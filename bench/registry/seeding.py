@@ -15,12 +15,12 @@ import anyio
 from perstack.registry import PublishRequest
 from perstack.server import Settings, make_app
 from perstack.server.app import Context
-from perstack.server.holders import create_organization, issue_key
-from perstack.server.keys import SCOPES as MAY
-from perstack.server.keys import Caller
-from perstack.server.publishing import publish
+from perstack.server.identity.keys import SCOPES as MAY
+from perstack.server.identity.keys import Caller
 from perstack.server.queries.audit import Actor
-from perstack.server.repository import Session
+from perstack.server.storage.repository import Session
+from perstack.server.writes.holders import create_organization, issue_key
+from perstack.server.writes.publishing import publish
 
 from .experts import GRAPH_SCOPE, SCOPES, expert, graph, scope_of
 

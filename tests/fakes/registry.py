@@ -10,10 +10,10 @@ from pathlib import Path
 
 import anyio
 
-from perstack.server.holders import create_organization, issue_key
-from perstack.server.keys import SCOPES, OrganizationType, Scope
+from perstack.server.identity.keys import SCOPES, OrganizationType, Scope
 from perstack.server.queries.organizations import organization_named
-from perstack.server.repository import Session, open_repository
+from perstack.server.storage.repository import Session, open_repository
+from perstack.server.writes.holders import create_organization, issue_key
 from tests.registry.house import OPERATOR, open_house
 
 

@@ -41,6 +41,21 @@ VERBS = {
 }
 """The folders of `ops`, and which of the others each may import."""
 
+IDEAS = (
+    "identity",
+    "storage",
+    "wire",
+    "queries",
+    "screening",
+    "writes",
+    "endpoints",
+    "extensions",
+    "mirrors",
+    "pages",
+    "upkeep",
+)
+"""The folders of `server`: each imports only those before it. What is beside them is of the server as a whole."""
+
 WORLD = {
     "anyio",
     "asyncio",
@@ -134,6 +149,20 @@ def test_the_folders_of_verbs_import_downwards() -> None:
         and (other := name.removeprefix("perstack.ops.").split(".")[0]) in VERBS
         and name.startswith("perstack.ops.")
         and other not in {path.parent.name, *VERBS[path.parent.name]}
+    ]
+    assert upwards == []
+
+
+def test_the_folders_of_the_server_import_downwards() -> None:
+    server = SRC / "server"
+    assert {path.parent.name for path in server.glob("*/__init__.py")} == set(IDEAS)
+    upwards = [
+        f"{path.relative_to(SRC)} imports {name}"
+        for path, _, name, _ in imports()
+        if path.parent.parent == server
+        and name.startswith("perstack.server.")
+        and (other := name.split(".")[2]) in IDEAS
+        and IDEAS.index(other) > IDEAS.index(path.parent.name)
     ]
     assert upwards == []
 

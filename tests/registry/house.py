@@ -20,9 +20,9 @@ import uvicorn
 
 from perstack.registry import PREFIX, Place, PublishRequest, open_client
 from perstack.server import Settings, make_app
-from perstack.server.holders import create_organization, issue_key
 from perstack.server.queries.audit import Actor
-from perstack.server.repository import Session, open_repository
+from perstack.server.storage.repository import Session, open_repository
+from perstack.server.writes.holders import create_organization, issue_key
 
 BASE: dict[str, dict[str, Any]] = {
     "@perstack/base": {

@@ -20,7 +20,7 @@ import httpx
 
 from perstack.registry import PREFIX
 from perstack.server import App, Settings, make_app
-from perstack.server.repository import Dialect, Row, Session
+from perstack.server.storage.repository import Dialect, Row, Session
 
 from .house import payload
 

@@ -11,11 +11,11 @@ import httpx
 
 from perstack.registry import PREFIX
 from perstack.server import App, Extension, Settings, make_app
-from perstack.server.holders import create_organization, issue_key
-from perstack.server.keys import SCOPES, OrganizationType, Role, Scope
+from perstack.server.identity.keys import SCOPES, OrganizationType, Role, Scope
 from perstack.server.queries import organizations as orgs
 from perstack.server.queries.audit import Actor
-from perstack.server.repository import Repository, Session
+from perstack.server.storage.repository import Repository, Session
+from perstack.server.writes.holders import create_organization, issue_key
 
 BASE: dict[str, dict[str, Any]] = {
     "@perstack/base": {

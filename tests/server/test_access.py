@@ -10,7 +10,7 @@ import pytest
 from perstack.registry import PREFIX
 from perstack.server.endpoints import ROUTES
 from perstack.server.extensions import trusted
-from perstack.server.keys import ALLOWED, SCOPES, Scope, new_key
+from perstack.server.identity.keys import ALLOWED, SCOPES, Scope, new_key
 from perstack.server.queries import audit
 
 from .house import Registry, payload, reason

@@ -8,8 +8,8 @@ import pytest
 
 from perstack.server.answers import Answers
 from perstack.server.queries import experts
-from perstack.server.repository import Session
-from perstack.server.rows import Found
+from perstack.server.storage.repository import Session
+from perstack.server.storage.rows import Found
 
 from .house import Registry, open_registry, reason, wire
 

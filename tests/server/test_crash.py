@@ -8,9 +8,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from perstack.server import tlog
 from perstack.server.queries import audit
-from perstack.server.repository import Session
+from perstack.server.storage import tlog
+from perstack.server.storage.repository import Session
 
 from .house import Registry, open_registry
 

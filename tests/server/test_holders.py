@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perstack.server.keys import is_key
+from perstack.server.identity.keys import is_key
 
 from .house import Registry, open_registry, payload, reason
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perstack.server.keys import comes_from, covers, hash_of, is_key, new_key
+from perstack.server.identity.keys import comes_from, covers, hash_of, is_key, new_key
 
 
 def test_a_key_has_its_form_and_is_drawn_anew():

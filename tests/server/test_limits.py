@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perstack.errors import UserError
-from perstack.server.limits import DEFAULTS, Buckets, Rate, rates_of
 from perstack.server.metrics import Metrics
+from perstack.server.screening.limits import DEFAULTS, Buckets, Rate, rates_of
 
 
 def test_a_burst_is_let_through_and_then_one_at_a_time() -> None:

@@ -18,14 +18,14 @@ from perstack.errors import UserError, sole
 from perstack.registry import PREFIX
 from perstack.server import Settings, make_app
 from perstack.server.app import now_ms
-from perstack.server.copying import copy_database
 from perstack.server.extensions.log import verifier_key
-from perstack.server.holders import create_organization, issue_key
-from perstack.server.keys import SCOPES, Scope
+from perstack.server.identity.keys import SCOPES, Scope
+from perstack.server.mirrors.upstreams import Upstream
 from perstack.server.queries.organizations import organization_named
-from perstack.server.repository import Session, open_repository
-from perstack.server.upstreams import Upstream
-from perstack.server.verifying import differences
+from perstack.server.storage.repository import Session, open_repository
+from perstack.server.upkeep.copying import copy_database
+from perstack.server.upkeep.verifying import differences
+from perstack.server.writes.holders import create_organization, issue_key
 
 from ..registry.house import House, open_house, refused, request
 from .house import OPERATOR, START, payload, reason

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from perstack.server import Settings, make_app, openapi
+from perstack.server import Settings, make_app
 from perstack.server.extensions import operations
+from perstack.server.wire import openapi
 
 from .house import Registry, open_registry
 

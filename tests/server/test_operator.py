@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from perstack.cli.main import cli
 from perstack.registry import PREFIX
 from perstack.server import Settings, make_app
-from perstack.server.keys import is_key
+from perstack.server.identity.keys import is_key
 
 
 def run(folder: Path, *args: str) -> Result:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perstack.definition import EXPERT_VERSION, Version, parse_version
-from perstack.server.precedence import precedence
+from perstack.server.storage.precedence import precedence
 
 number = st.one_of(st.integers(0, 12), st.integers(0, 10**60))
 identifier = st.one_of(

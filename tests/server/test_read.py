@@ -10,7 +10,7 @@ import pytest
 
 from perstack.definition import best, parse_version
 from perstack.server.queries import experts
-from perstack.server.repository import Session
+from perstack.server.storage.repository import Session
 
 from .house import Registry, payload, reason, wire
 

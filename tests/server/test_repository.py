@@ -10,10 +10,10 @@ import anyio.to_thread
 import psycopg
 import pytest
 
-from perstack.server.migrate import migrations, statements
 from perstack.server.queries import audit
 from perstack.server.queries.audit import Actor
-from perstack.server.repository import DatabaseError, Repository, Session, open_repository
+from perstack.server.storage.migrate import migrations, statements
+from perstack.server.storage.repository import DatabaseError, Repository, Session, open_repository
 
 from .house import open_registry, reason
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from perstack.server.app import Context
-from perstack.server.http import Refused, Request, Response
-from perstack.server.routing import Route, Router
+from perstack.server.wire.http import Refused, Request, Response
+from perstack.server.wire.routing import Route, Router
 
 
 async def handler(request: Request, context: Context) -> Response:

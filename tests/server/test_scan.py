@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perstack.registry import Finding
-from perstack.server.names import folded, near, reserved
-from perstack.server.scan import scan, scan_text
+from perstack.server.screening.names import folded, near, reserved
+from perstack.server.screening.scan import scan, scan_text
 
 from .scan_corpus import CLEAN, HOSTILE, tagged
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from perstack.registry import PREFIX
-from perstack.server.keys import is_key
+from perstack.server.identity.keys import is_key
 from tests.fakes.certificate import certificate
 
 from .house import open_registry, payload

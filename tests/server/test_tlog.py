@@ -24,8 +24,8 @@ from perstack.registry import (
     verify_follows,
     verify_published,
 )
-from perstack.server import tlog
-from perstack.server.repository import Repository, Session, open_repository
+from perstack.server.storage import tlog
+from perstack.server.storage.repository import Repository, Session, open_repository
 
 pytestmark = pytest.mark.anyio
 

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives import serialization
 
 from perstack.errors import UserError
 from perstack.server.extensions.trusted import keys_of
-from perstack.server.issuer_keys import AGAIN_MS, KEPT_MS, MAX_ANSWER, answer_at
-from perstack.server.issuers import issuers_of
-from perstack.server.keys import SCOPES
+from perstack.server.identity.issuer_keys import AGAIN_MS, KEPT_MS, MAX_ANSWER, answer_at
+from perstack.server.identity.issuers import issuers_of
+from perstack.server.identity.keys import SCOPES
 from perstack.server.queries import audit, trusted
 from tests.fakes.certificate import certificate
 
@@ -715,7 +715,7 @@ async def test_a_registry_that_is_moved_takes_its_trust_along(
 ):
     import io
 
-    from perstack.server.moving import export, take_in
+    from perstack.server.upkeep.moving import export, take_in
 
     async with believing(database, issuer) as registry:
         owner = await registry.key("acme")

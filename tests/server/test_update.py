@@ -7,10 +7,10 @@ from typing import Any
 import anyio
 import pytest
 
-from perstack.server.changes import Act, quarantine
-from perstack.server.keys import SCOPES, Caller
+from perstack.server.identity.keys import SCOPES, Caller
 from perstack.server.queries.experts import asked
 from perstack.server.queries.writing import purge
+from perstack.server.writes.changes import Act, quarantine
 
 from .house import OPERATOR, Registry, payload, reason, wire
 

@@ -17,12 +17,12 @@ from click.testing import CliRunner
 from perstack.cli.commands.registry import registry as command
 from perstack.errors import UserError
 from perstack.registry import open_checkpoint
-from perstack.server.copying import snapshot
 from perstack.server.extensions.log import verifier_key
-from perstack.server.moving import export, take_in
-from perstack.server.repository import Session
 from perstack.server.settings import Settings
-from perstack.server.verifying import differences
+from perstack.server.storage.repository import Session
+from perstack.server.upkeep.copying import snapshot
+from perstack.server.upkeep.moving import export, take_in
+from perstack.server.upkeep.verifying import differences
 
 from .house import Registry, open_registry, wire
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perstack.errors import UserError
-from perstack.server.upstreams import Upstream, keys_of, rules_of
+from perstack.server.mirrors.upstreams import Upstream, keys_of, rules_of
 
 ACME, PUBLIC = (
     Upstream(url="https://registry.acme.example"),

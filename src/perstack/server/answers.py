@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from .rows import Found
+from .storage.rows import Found
 
 LIMIT = 32 * 1024 * 1024
 """Bytes of bodies that one process keeps: some ten thousand answers."""

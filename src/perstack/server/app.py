@@ -39,7 +39,12 @@ from perstack.errors import sole
 from perstack.registry import PREFIX as API
 
 from .answers import Answers
-from .http import (
+from .identity.keys import Caller
+from .queries.writing import purge, recount
+from .settings import Settings
+from .storage.repository import DatabaseError, Repository, Session, open_repository
+from .tally import Tally
+from .wire.http import (
     COMPRESS_FROM,
     PRIVATE,
     Disconnected,
@@ -54,13 +59,8 @@ from .http import (
     refusal,
     takes_gzip,
 )
-from .keys import Caller
-from .publishing import Publication
-from .queries.writing import purge, recount
-from .repository import DatabaseError, Repository, Session, open_repository
-from .routing import Route, Router
-from .settings import Settings
-from .tally import Tally
+from .wire.routing import Route, Router
+from .writes.publishing import Publication
 
 __all__ = ["API", "App", "Context", "Extension", "Publication", "make_app"]
 
@@ -306,7 +306,7 @@ def make_app(
     """The server. extensions: instead of all there are; now: the clock, ms since 1970."""
     from .endpoints import ROUTES
     from .extensions import EXTENSIONS
-    from .extensions.mirrors import mirrored
+    from .mirrors.extension import mirrored
     from .pages import EXTENSION as PAGES
 
     chosen = (*EXTENSIONS, PAGES) if extensions is None else extensions

@@ -16,8 +16,8 @@ from perstack._net import is_loopback
 from perstack.errors import UserError, sole
 
 from .app import App, make_app, now_ms
-from .bootstrap import first_key, hand_over
 from .settings import PREFIX, Settings, settings_of
+from .upkeep.bootstrap import first_key, hand_over
 
 STOP_S = 10
 """Seconds that requests at work have when the server is told to stop."""
@@ -63,7 +63,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
         import uvicorn
         from uvicorn.supervisors import Multiprocess
 
-        from .sending import Protocol
+        from .wire.sending import Protocol
     except ModuleNotFoundError as error:
         raise UserError(
             'The registry server needs more packages: install "perstack[server]".'

@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from .queries import organizations, popularity
-from .repository import Repository, Session
+from .storage.repository import Repository, Session
 
 
 class Tally:

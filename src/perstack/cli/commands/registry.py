@@ -14,7 +14,14 @@ import click
 from perstack.errors import UserError, sole
 from perstack.server import Settings, settings_of
 from perstack.server.extra import SERVING, need
-from perstack.server.holders import (
+from perstack.server.identity.keys import SCOPES
+from perstack.server.queries import organizations as orgs
+from perstack.server.queries.audit import Actor
+from perstack.server.queries.organizations import Organization
+from perstack.server.storage.repository import Session, open_repository
+from perstack.server.wire.http import Refused
+from perstack.server.wire.telling import date
+from perstack.server.writes.holders import (
     DEFAULT_DAYS,
     account_fault,
     create_organization,
@@ -24,13 +31,6 @@ from perstack.server.holders import (
     pattern_fault,
     revoke_key,
 )
-from perstack.server.http import Refused
-from perstack.server.keys import SCOPES
-from perstack.server.queries import organizations as orgs
-from perstack.server.queries.audit import Actor
-from perstack.server.queries.organizations import Organization
-from perstack.server.repository import Session, open_repository
-from perstack.server.telling import date
 
 from ..exits import INTEGRITY
 from ..plain import plain
@@ -277,9 +277,9 @@ def verify(seen: Path | None, database_url: str | None) -> None:
 
     Prints what is not as it was written, one difference a line, and then exits with 4.
     """
-    from perstack.server import tlog
     from perstack.server.extensions.log import verifier_key
-    from perstack.server.verifying import differences, unlike_seen
+    from perstack.server.storage import tlog
+    from perstack.server.upkeep.verifying import differences, unlike_seen
 
     settings = _there(database_url)
 
@@ -307,7 +307,7 @@ def backup(file: Path, database_url: str | None) -> None:
 
     The copy holds all the database holds, the log's key included: only its owner may read it.
     """
-    from perstack.server.copying import copy_database
+    from perstack.server.upkeep.copying import copy_database
 
     settings = _settings(database_url)
     size = anyio.run(anyio.to_thread.run_sync, copy_database, settings.database_url, file)
@@ -324,8 +324,8 @@ def export_registry(file: Path, log_key: bool, database_url: str | None) -> None
     It serves to move a registry, also between SQLite and PostgreSQL. Without the log's key the new server signs
     with another, which clients of the old one refuse.
     """
-    from perstack.server.copying import new_file
-    from perstack.server.moving import Manifest, export
+    from perstack.server.upkeep.copying import new_file
+    from perstack.server.upkeep.moving import Manifest, export
 
     def read(session: Session) -> Manifest:
         with new_file(file) as to:
@@ -341,7 +341,7 @@ def export_registry(file: Path, log_key: bool, database_url: str | None) -> None
 def import_registry(file: Path, database_url: str | None) -> None:
     """Fill an empty database with what `export` wrote. All of it comes in, unchanged, or nothing."""
     from perstack.server.extensions.log import take_over
-    from perstack.server.moving import Manifest, take_in
+    from perstack.server.upkeep.moving import Manifest, take_in
 
     settings = _settings(database_url)
 
@@ -407,7 +407,7 @@ def _write(settings: Settings, work: Callable[[Session], T]) -> T:
 
 def _read(settings: Settings, work: Callable[[Session], T]) -> T:
     """What `work` finds at one moment, however long that takes."""
-    from perstack.server.copying import snapshot
+    from perstack.server.upkeep.copying import snapshot
 
     def look(session: Session) -> T:
         with snapshot(session):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..routing import Route
+from ..wire.routing import Route
 from . import documents, experts, keys, organizations, tags, writing
 
 ROUTES: tuple[Route, ...] = (

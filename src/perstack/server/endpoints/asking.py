@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 from perstack.definition import EXPERT_KEY, EXPERT_NAME, MAX_KEY, MAX_NAME
 from perstack.errors import UserError
 
-from ..access import actor_of, caller_of, note_failure
-from ..changes import Act
-from ..http import Issue, Refused, Request, invalid, not_found, unauthorized
-from ..keys import Caller, Scope, covers
+from ..identity.keys import Caller, Scope, covers
 from ..queries.experts import Asked, asked
-from ..rows import ExpertRow
+from ..storage.rows import ExpertRow
+from ..wire.http import Issue, Refused, Request, invalid, not_found, unauthorized
+from ..writes.changes import Act
+from .access import actor_of, caller_of, note_failure
 
 if TYPE_CHECKING:
     from ..app import Context
@@ -82,6 +82,6 @@ def act_of(request: Request, context: Context, caller: Caller) -> Act:
 
 def require(request: Request, context: Context, caller: Caller, scope: Scope, name: str) -> None:
     """Raises Refused (403) unless the caller may do this to `name`."""
-    from ..access import demand
+    from .access import demand
 
     demand(request, context, caller, scope, name)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from perstack.registry import DOCUMENT_TYPE, PREFIX
 
-from ..http import (
+from ..queries import experts
+from ..wire.http import (
     FOR_EVER,
     PRIVATE_FOR_EVER,
     Request,
@@ -17,8 +18,7 @@ from ..http import (
     not_modified,
     unchanged,
 )
-from ..queries import experts
-from ..routing import Route
+from ..wire.routing import Route
 from .asking import may_see, owns, reader
 
 if TYPE_CHECKING:

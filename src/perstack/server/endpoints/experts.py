@@ -8,7 +8,12 @@ from urllib.parse import quote
 from perstack.errors import UserError
 from perstack.registry import PREFIX
 
-from ..http import (
+from ..identity.keys import Caller
+from ..queries import experts
+from ..queries.experts import SORTED_BY
+from ..storage.repository import Session
+from ..storage.rows import Found
+from ..wire.http import (
     PRIVATE,
     PUBLIC_EXACT,
     PUBLIC_INDEX,
@@ -25,13 +30,8 @@ from ..http import (
     unchanged,
     validated,
 )
-from ..keys import Caller
-from ..queries import experts
-from ..queries.experts import SORTED_BY
-from ..repository import Session
-from ..routing import Route
-from ..rows import Found
-from ..telling import answer_of, digest_of, etag, expert_json
+from ..wire.routing import Route
+from ..wire.telling import answer_of, digest_of, etag, expert_json
 from .asking import key_of, may_see, name_of, not_a_key, owns, reader
 
 if TYPE_CHECKING:

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from perstack.registry import PREFIX
 
-from ..access import actor_of, demand, required
-from ..holders import (
+from ..identity.keys import SCOPES, Caller, Scope
+from ..queries import organizations as orgs
+from ..queries.organizations import Key, Organization
+from ..storage.repository import Session
+from ..wire.http import Issue, Refused, Request, Response, answered, bad_request, invalid, not_found
+from ..wire.intake import Reading
+from ..wire.routing import Route
+from ..wire.telling import date
+from ..writes.holders import (
     DEFAULT_DAYS,
     NewKey,
     check_grant,
@@ -16,14 +23,7 @@ from ..holders import (
     pattern_fault,
     revoke_key,
 )
-from ..http import Issue, Refused, Request, Response, answered, bad_request, invalid, not_found
-from ..intake import Reading
-from ..keys import SCOPES, Caller, Scope
-from ..queries import organizations as orgs
-from ..queries.organizations import Key, Organization
-from ..repository import Session
-from ..routing import Route
-from ..telling import date
+from .access import actor_of, demand, required
 
 if TYPE_CHECKING:
     from ..app import Context

@@ -8,8 +8,17 @@ import msgspec
 
 from perstack.registry import PREFIX
 
-from ..access import actor_of, note_failure, required
-from ..holders import (
+from ..identity.keys import ROLES, Caller, OrganizationType, Role, Scope
+from ..queries import audit
+from ..queries import organizations as orgs
+from ..queries.audit import AuditRow
+from ..queries.organizations import Member, Organization
+from ..storage.repository import Session
+from ..wire.http import Issue, Refused, Request, Response, answered, bad_request, invalid, not_found
+from ..wire.intake import Reading
+from ..wire.routing import Route
+from ..wire.telling import date
+from ..writes.holders import (
     MAX_ORGANIZATIONS,
     account_fault,
     create_organization,
@@ -17,16 +26,7 @@ from ..holders import (
     remove_member,
     set_member,
 )
-from ..http import Issue, Refused, Request, Response, answered, bad_request, invalid, not_found
-from ..intake import Reading
-from ..keys import ROLES, Caller, OrganizationType, Role, Scope
-from ..queries import audit
-from ..queries import organizations as orgs
-from ..queries.audit import AuditRow
-from ..queries.organizations import Member, Organization
-from ..repository import Session
-from ..routing import Route
-from ..telling import date
+from .access import actor_of, note_failure, required
 from .keys import organization_said
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from perstack.definition import EXPERT_VERSION, MAX_SELECTOR, TAG
 from perstack.registry import PREFIX
 
-from ..access import demand, required
-from ..changes import drop_tag, put_tag
-from ..http import (
+from ..queries import experts
+from ..queries.experts import asked
+from ..storage.repository import Session
+from ..wire.http import (
     PRIVATE,
     PUBLIC_INDEX,
     Issue,
@@ -20,11 +21,10 @@ from ..http import (
     not_found,
     validated,
 )
-from ..intake import Reading, matching
-from ..queries import experts
-from ..queries.experts import asked
-from ..repository import Session
-from ..routing import Route
+from ..wire.intake import Reading, matching
+from ..wire.routing import Route
+from ..writes.changes import drop_tag, put_tag
+from .access import demand, required
 from .asking import act_of, may_see, name_of, reader
 
 if TYPE_CHECKING:

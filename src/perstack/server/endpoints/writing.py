@@ -10,19 +10,19 @@ from perstack.definition import parse_key
 from perstack.errors import UserError
 from perstack.registry import PREFIX
 
-from ..access import actor_of, demand, note_failure, required
-from ..changes import Wishes, unpublish, update
-from ..http import Issue, Refused, Request, Response, answered, bad_request, invalid, told
-from ..intake import MAX_TAGS, Reading, a_tag, publish_request
-from ..ownership import accept, offer, settle, withdraw
-from ..publishing import check, publish
 from ..queries import experts, trusted
 from ..queries import organizations as orgs
 from ..queries.experts import Asked
-from ..repository import Session
-from ..routing import Route
-from ..rows import Found
-from ..telling import answer_of
+from ..storage.repository import Session
+from ..storage.rows import Found
+from ..wire.http import Issue, Refused, Request, Response, answered, bad_request, invalid, told
+from ..wire.intake import MAX_TAGS, Reading, a_tag, publish_request
+from ..wire.routing import Route
+from ..wire.telling import answer_of
+from ..writes.changes import Wishes, unpublish, update
+from ..writes.ownership import accept, offer, settle, withdraw
+from ..writes.publishing import check, publish
+from .access import actor_of, demand, note_failure, required
 from .asking import act_of, key_of, name_of
 
 if TYPE_CHECKING:

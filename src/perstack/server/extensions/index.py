@@ -15,12 +15,12 @@ from perstack.registry import PREFIX, IndexLine
 
 from ..app import Extension
 from ..endpoints.asking import reader
-from ..http import PUBLIC_INDEX, Request, Response, not_found, not_modified, unchanged
-from ..openapi import About
 from ..queries import experts, graph
-from ..repository import Session
-from ..routing import Route
-from ..telling import date
+from ..storage.repository import Session
+from ..wire.http import PUBLIC_INDEX, Request, Response, not_found, not_modified, unchanged
+from ..wire.openapi import About
+from ..wire.routing import Route
+from ..wire.telling import date
 from .seeing import cache_of, seen_expert
 
 if TYPE_CHECKING:

@@ -21,7 +21,12 @@ from perstack.registry import (
 
 from ..app import Extension
 from ..endpoints.asking import key_of, name_of, reader
-from ..http import (
+from ..queries import experts, graph
+from ..queries.experts import asked
+from ..screening.scan import scan
+from ..storage.repository import Session
+from ..storage.rows import ExpertRow, Found
+from ..wire.http import (
     PUBLIC_EXACT,
     PUBLIC_LIST,
     Issue,
@@ -32,13 +37,8 @@ from ..http import (
     not_found,
     validated,
 )
-from ..openapi import About, Parameter
-from ..queries import experts, graph
-from ..queries.experts import asked
-from ..repository import Session
-from ..routing import Route
-from ..rows import ExpertRow, Found
-from ..scan import scan
+from ..wire.openapi import About, Parameter
+from ..wire.routing import Route
 from .seeing import cache_of, cursor_after, cursor_in, number_in, seen_expert, seen_version
 
 if TYPE_CHECKING:

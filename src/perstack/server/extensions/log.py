@@ -30,10 +30,13 @@ from perstack.registry import (
     verifier_key_of,
 )
 
-from .. import tlog
 from ..app import Extension, now_ms
 from ..endpoints.asking import key_of, reader
-from ..http import (
+from ..settings import Settings
+from ..storage import tlog
+from ..storage.repository import DatabaseError, Session
+from ..storage.rows import Found
+from ..wire.http import (
     FOR_EVER,
     PUBLIC_INDEX,
     PUBLIC_LIST,
@@ -43,11 +46,8 @@ from ..http import (
     not_found,
     validated,
 )
-from ..openapi import About, Parameter
-from ..repository import DatabaseError, Session
-from ..routing import Route
-from ..rows import Found
-from ..settings import Settings
+from ..wire.openapi import About, Parameter
+from ..wire.routing import Route
 from .seeing import cache_of, number_in, seen_version
 
 if TYPE_CHECKING:

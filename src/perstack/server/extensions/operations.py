@@ -8,12 +8,18 @@ from weakref import WeakKeyDictionary
 from perstack._value import Value
 from perstack.registry import PREFIX
 
-from .. import described, openapi, tlog
-from ..access import demand, required
 from ..app import Extension
-from ..changes import quarantine
+from ..endpoints import described
+from ..endpoints.access import demand, required
 from ..endpoints.asking import act_of, key_of
-from ..http import (
+from ..identity.keys import Caller
+from ..metrics import KIND, Metrics
+from ..queries import experts
+from ..storage import tlog
+from ..storage.repository import DatabaseError, Session
+from ..storage.rows import Found
+from ..wire import openapi
+from ..wire.http import (
     Issue,
     Refused,
     Request,
@@ -23,15 +29,11 @@ from ..http import (
     told,
     validated,
 )
-from ..intake import Reading
-from ..keys import Caller
-from ..metrics import KIND, Metrics
-from ..openapi import About
-from ..queries import experts
-from ..repository import DatabaseError, Session
-from ..routing import Route
-from ..rows import Found
-from ..telling import expert_json
+from ..wire.intake import Reading
+from ..wire.openapi import About
+from ..wire.routing import Route
+from ..wire.telling import expert_json
+from ..writes.changes import quarantine
 from .log import verifier_key
 
 if TYPE_CHECKING:

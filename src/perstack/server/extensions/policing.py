@@ -10,15 +10,15 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from ..app import Extension, Publication
-from ..http import Refused, Request, bad_request
-from ..keys import Caller
-from ..limits import VERSIONS_OF_AN_EXPERT, Buckets, rates_of
-from ..names import name_fault
+from ..identity.keys import Caller
 from ..queries import experts, graph
-from ..repository import Session
-from ..rows import VersionRow
-from ..scan import scan
+from ..screening.limits import VERSIONS_OF_AN_EXPERT, Buckets, rates_of
+from ..screening.names import name_fault
+from ..screening.scan import scan
 from ..settings import Settings
+from ..storage.repository import Session
+from ..storage.rows import VersionRow
+from ..wire.http import Refused, Request, bad_request
 
 if TYPE_CHECKING:
     from ..app import Context

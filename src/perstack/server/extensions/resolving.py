@@ -28,7 +28,12 @@ from perstack.registry import (
 
 from ..app import Extension
 from ..endpoints.asking import key_of, reader
-from ..http import (
+from ..identity.keys import Caller
+from ..queries import experts
+from ..queries.experts import Asked, asked
+from ..storage.repository import Session
+from ..storage.rows import Found
+from ..wire.http import (
     PRIVATE,
     PUBLIC_LIST,
     Issue,
@@ -39,14 +44,9 @@ from ..http import (
     invalid,
     validated,
 )
-from ..keys import Caller
-from ..openapi import About, Parameter
-from ..queries import experts
-from ..queries.experts import Asked, asked
-from ..repository import Session
-from ..routing import Route
-from ..rows import Found
-from ..telling import date
+from ..wire.openapi import About, Parameter
+from ..wire.routing import Route
+from ..wire.telling import date
 from .log import proof_of
 from .seeing import cache_of, may_get, number_in, seen_version
 

@@ -11,15 +11,15 @@ from perstack.registry import PREFIX, Facet, Facets, Owner, SearchFound, SearchH
 
 from ..app import Extension, Publication
 from ..endpoints.asking import owns, reader
-from ..http import PUBLIC_LIST, Issue, Request, Response, answered, invalid, validated
-from ..keys import Caller
-from ..openapi import About, Parameter
+from ..identity.keys import Caller
 from ..queries import popularity, search
 from ..queries.search import Kind, Order
-from ..repository import Repository, Session
-from ..routing import Route
-from ..rows import Found
-from ..telling import date, owner
+from ..storage.repository import Repository, Session
+from ..storage.rows import Found
+from ..wire.http import PUBLIC_LIST, Issue, Request, Response, answered, invalid, validated
+from ..wire.openapi import About, Parameter
+from ..wire.routing import Route
+from ..wire.telling import date, owner
 from .seeing import cache_of, cursor_after, cursor_in, number_in, one_of
 
 if TYPE_CHECKING:

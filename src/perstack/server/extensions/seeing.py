@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..endpoints.asking import may_see, owns
-from ..http import PRIVATE, Issue, Request, invalid, not_found
-from ..keys import Caller
+from ..identity.keys import Caller
 from ..queries import experts
 from ..queries.experts import Asked
-from ..repository import Session
-from ..rows import ExpertRow, Found
+from ..storage.repository import Session
+from ..storage.rows import ExpertRow, Found
+from ..wire.http import PRIVATE, Issue, Request, invalid, not_found
 
 if TYPE_CHECKING:
     from ..app import Context

@@ -13,15 +13,12 @@ from weakref import WeakKeyDictionary
 from perstack._value import Value
 from perstack.registry import PREFIX
 
-from ..access import demand, note_failure, required
 from ..app import Extension, Publication
-from ..described import OneKey
+from ..endpoints.access import demand, note_failure, required
 from ..endpoints.asking import act_of, name_of
+from ..endpoints.described import OneKey
 from ..endpoints.keys import key_said
-from ..holders import NewKey, check_grant
-from ..http import Issue, Refused, Request, Response, answered, invalid
-from ..intake import Reading
-from ..issuers import (
+from ..identity.issuers import (
     KNOWN,
     Unfit,
     identity_of,
@@ -30,19 +27,22 @@ from ..issuers import (
     workflow_fault,
     workflow_path,
 )
-from ..keys import Caller
-from ..openapi import About
+from ..identity.keys import Caller
 from ..queries import trusted
 from ..queries.trusted import Publisher
-from ..repository import Session
-from ..routing import Route
 from ..settings import Settings
-from ..telling import date
-from ..trusting import SCOPES, add_publisher, check_name, exchange, remove_publisher
+from ..storage.repository import Session
+from ..wire.http import Issue, Refused, Request, Response, answered, invalid
+from ..wire.intake import Reading
+from ..wire.openapi import About
+from ..wire.routing import Route
+from ..wire.telling import date
+from ..writes.holders import NewKey, check_grant
+from ..writes.trusting import SCOPES, add_publisher, check_name, exchange, remove_publisher
 
 if TYPE_CHECKING:
     from ..app import Context
-    from ..issuer_keys import IssuerKeys
+    from ..identity.issuer_keys import IssuerKeys
 
 NEVER = "no-store"
 MAX_TOKEN = 16 * 1024
@@ -100,7 +100,7 @@ def opened(session: Session, settings: Settings) -> None:
 
 def keys_of(context: Context) -> IssuerKeys:
     """The keys of issuers, as this application knows them."""
-    from ..issuer_keys import IssuerKeys
+    from ..identity.issuer_keys import IssuerKeys
 
     found = _keys.get(context)
     if found is None:
@@ -218,8 +218,8 @@ async def post_exchange(request: Request, context: Context) -> Response:
 
 
 async def _exchanged(request: Request, context: Context, token: str, name: str) -> NewKey:
-    from ..issuer_keys import IssuerUnreachable
-    from ..tokens import NotGenuine, claims_of
+    from ..identity.issuer_keys import IssuerUnreachable
+    from ..identity.tokens import NotGenuine, claims_of
 
     settings, at = context.settings, context.now()
     issuers = issuers_of(settings.oidc_issuers)

@@ -22,14 +22,14 @@ from ..app import Extension
 from ..endpoints.asking import key_of, name_of
 from ..extensions.search import searched
 from ..extensions.seeing import number_in
-from ..http import Refused, Request, Response, not_found
 from ..queries import experts
 from ..queries import organizations as orgs
 from ..queries.experts import Asked, Listed, asked
 from ..queries.organizations import Organization
-from ..repository import Session
-from ..routing import Handler, Route
-from ..rows import VERSION, VersionRow
+from ..storage.repository import Session
+from ..storage.rows import VERSION, VersionRow
+from ..wire.http import Refused, Request, Response, not_found
+from ..wire.routing import Handler, Route
 from . import views
 from .rendering import ATOM, asset, markdown, page
 

@@ -13,12 +13,12 @@ from perstack.registry import Deprecation, Diff, Finding, expert_of
 from ..extensions.insight import difference, document, findings_of
 from ..extensions.resolving import Walk
 from ..extensions.seeing import seen_expert, seen_version
-from ..issuers import site_of
+from ..identity.issuers import site_of
 from ..queries import experts, graph
 from ..queries.experts import Asked, asked
 from ..queries.trusted import Provenance, provenance
-from ..repository import Session
-from ..rows import ExpertRow, Found, VersionRow
+from ..storage.repository import Session
+from ..storage.rows import ExpertRow, Found, VersionRow
 from .touching import Touch, touch_of
 
 MAX_BELOW = 60

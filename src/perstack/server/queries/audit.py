@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from perstack.lock import canonical_json
 
-from ..repository import Session
+from ..storage.repository import Session
 from .trusted import subject_of
 
 ROOT = bytes(32)

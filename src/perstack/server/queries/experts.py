@@ -16,9 +16,9 @@ from perstack.definition import (
 )
 from perstack.errors import UserError
 
-from ..precedence import precedence
-from ..repository import Session
-from ..rows import EXPERT, VERSION, ExpertRow, Found, VersionRow, found
+from ..storage.precedence import precedence
+from ..storage.repository import Session
+from ..storage.rows import EXPERT, VERSION, ExpertRow, Found, VersionRow, found
 
 _FROM = "FROM experts e JOIN organizations o ON o.id = e.organization"
 _BOTH = f"SELECT {EXPERT}, {VERSION} {_FROM} JOIN versions v ON v.expert = e.n"

@@ -10,9 +10,9 @@ import msgspec
 
 from perstack.registry import Status
 
-from ..keys import Caller
-from ..repository import Session
-from ..rows import EXPERT, VERSION, ExpertRow, Found, VersionRow, found
+from ..identity.keys import Caller
+from ..storage.repository import Session
+from ..storage.rows import EXPERT, VERSION, ExpertRow, Found, VersionRow, found
 
 
 class Leading(NamedTuple):

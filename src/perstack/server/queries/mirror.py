@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from perstack.lock import digest_of
 
-from ..repository import Session
+from ..storage.repository import Session
 
 
 class KeptAnswer(NamedTuple):

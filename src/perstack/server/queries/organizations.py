@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from perstack import _ids
 
-from ..keys import OrganizationType, Role
-from ..repository import Session
+from ..identity.keys import OrganizationType, Role
+from ..storage.repository import Session
 
 
 class Organization(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..repository import Session
+from ..storage.repository import Session
 
 DAYS = 30
 

@@ -23,8 +23,8 @@ import msgspec
 
 from perstack.definition import scope_of
 
-from ..repository import Session
-from ..rows import EXPERT, VERSION, Found, found
+from ..storage.repository import Session
+from ..storage.rows import EXPERT, VERSION, Found, found
 
 Kind = Literal["skill", "package", "env", "tag", "status", "scope"]
 

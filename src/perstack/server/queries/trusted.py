@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..issuers import Identity
-from ..repository import Session
+from ..identity.issuers import Identity
+from ..storage.repository import Session
 
 
 class Publisher(NamedTuple):

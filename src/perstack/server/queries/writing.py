@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..repository import Session
-from ..rows import VersionRow
+from ..storage.repository import Session
+from ..storage.rows import VersionRow
 from .experts import holder_of_tag
 
 

@@ -41,15 +41,15 @@ from perstack.registry import (
     parse_index,
 )
 
-from .extensions.operations import metrics_of
-from .http import Refused, not_found
-from .queries import mirror
-from .queries.mirror import KeptAnswer
-from .repository import Session
+from ..extensions.operations import metrics_of
+from ..queries import mirror
+from ..queries.mirror import KeptAnswer
+from ..storage.repository import Session
+from ..wire.http import Refused, not_found
 from .upstreams import Upstream
 
 if TYPE_CHECKING:
-    from .app import Context
+    from ..app import Context
 
 T = TypeVar("T")
 Freshness = Literal["hit", "miss", "stale"]

@@ -23,20 +23,21 @@ from perstack.definition import (
 from perstack.lock import digest_of
 from perstack.registry import PublishRequest, document_of_request
 
-from . import latest, tlog
-from .http import Issue, Refused, bad_request, invalid
-from .keys import Caller
-from .precedence import precedence
-from .queries import audit, experts, writing
-from .queries.audit import Actor
-from .queries.experts import Asked, asked
-from .queries.writing import Edge
-from .repository import Session
-from .rows import ExpertRow, Found, VersionRow
-from .telling import date
+from ..identity.keys import Caller
+from ..queries import audit, experts, writing
+from ..queries.audit import Actor
+from ..queries.experts import Asked, asked
+from ..queries.writing import Edge
+from ..storage import tlog
+from ..storage.precedence import precedence
+from ..storage.repository import Session
+from ..storage.rows import ExpertRow, Found, VersionRow
+from ..wire.http import Issue, Refused, bad_request, invalid
+from ..wire.telling import date
+from . import latest
 
 if TYPE_CHECKING:
-    from .app import Context
+    from ..app import Context
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

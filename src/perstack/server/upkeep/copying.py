@@ -11,7 +11,7 @@ from typing import IO
 
 from perstack.errors import UserError
 
-from .repository import DatabaseError, Session
+from ..storage.repository import DatabaseError, Session
 
 PAGES = 1024
 """Copied at a time, between which others may write."""

@@ -21,19 +21,19 @@ from msgspec.structs import replace as replaced
 from perstack.errors import UserError
 from perstack.registry import PREFIX, IndexConfig, open_fetching
 
-from .. import relaying
 from ..app import Extension, Publication
 from ..endpoints.asking import reader
-from ..http import Request, Response, answered, bad_request, not_found, validated
-from ..mirroring import TIMEOUT_S, Mirror
+from ..extensions.log import TLOG
 from ..queries import experts
-from ..relaying import Answer, mirrors_of
-from ..repository import Session
-from ..routing import Handler, Route
 from ..settings import Settings
-from ..upstreams import Rules, Upstream, keys_of, rules_of
-from .log import TLOG
+from ..storage.repository import Session
+from ..wire.http import Request, Response, answered, bad_request, not_found, validated
+from ..wire.routing import Handler, Route
+from . import relaying
+from .mirroring import TIMEOUT_S, Mirror
+from .relaying import Answer, mirrors_of
 from .through import resolve_mirrored
+from .upstreams import Rules, Upstream, keys_of, rules_of
 
 if TYPE_CHECKING:
     from ..app import Context

@@ -12,19 +12,20 @@ import msgspec
 
 from perstack.registry import Operation, Status
 
-from . import latest, tlog
-from .http import bad_request, not_found
-from .keys import Caller
+from ..identity.keys import Caller
+from ..queries import audit, experts, writing
+from ..queries.audit import Actor
+from ..queries.experts import Asked
+from ..storage import tlog
+from ..storage.repository import Session
+from ..storage.rows import ExpertRow, Found
+from ..wire.http import bad_request, not_found
+from ..wire.telling import date
+from . import latest
 from .publishing import refuse_number
-from .queries import audit, experts, writing
-from .queries.audit import Actor
-from .queries.experts import Asked
-from .repository import Session
-from .rows import ExpertRow, Found
-from .telling import date
 
 if TYPE_CHECKING:
-    from .app import Context
+    from ..app import Context
 
 GRACE_MS = 7 * 24 * 3600 * 1000
 """For how long the document of an unpublished version is kept."""

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from perstack import _ids
 from perstack.definition import scope_of
 
+from ..identity.issuers import Identity, Kind, Unfit
+from ..identity.keys import Caller, Scope
+from ..queries import audit, experts, trusted
+from ..queries import organizations as orgs
+from ..queries.audit import Actor
+from ..queries.trusted import Publisher
+from ..storage.repository import Session
+from ..wire.http import Refused, bad_request, not_found
 from .changes import Act
 from .holders import NewKey, issue_short_key
-from .http import Refused, bad_request, not_found
-from .issuers import Identity, Kind, Unfit
-from .keys import Caller, Scope
-from .queries import audit, experts, trusted
-from .queries import organizations as orgs
-from .queries.audit import Actor
-from .queries.trusted import Publisher
-from .repository import Session
 
 KEY_MINUTES = 15
 SCOPES: tuple[Scope, ...] = ("read", "publish-new", "publish-update", "tag")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from .http import Refused, Request, unauthorized
-from .keys import ALLOWED, SCOPES, Caller, Scope, comes_from, hash_of, is_key
-from .queries import audit, organizations
-from .queries.audit import Actor
-from .queries.organizations import Holder
+from ..identity.keys import ALLOWED, SCOPES, Caller, Scope, comes_from, hash_of, is_key
+from ..queries import audit, organizations
+from ..queries.audit import Actor
+from ..queries.organizations import Holder
+from ..wire.http import Refused, Request, unauthorized
 
 if TYPE_CHECKING:
-    from .app import Context
+    from ..app import Context
 
 Auth = Literal["anonymous", "valid", "invalid"]
 """How a request's key was taken, in `X-Perstack-Auth`."""

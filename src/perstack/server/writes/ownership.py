@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..queries import audit, experts, trusted, writing
+from ..queries.organizations import Organization
+from ..storage.repository import Session
+from ..storage.rows import ExpertRow
+from ..wire.http import bad_request, not_found
 from . import latest
 from .changes import Act, log, log_latest, owned_expert
-from .http import bad_request, not_found
-from .queries import audit, experts, trusted, writing
-from .queries.organizations import Organization
-from .repository import Session
-from .rows import ExpertRow
 
 
 def settle(

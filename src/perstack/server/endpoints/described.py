@@ -18,9 +18,9 @@ from perstack.registry import (
     Visibility,
 )
 
-from .keys import OrganizationType, Role, Scope
-from .openapi import About, Parameter
-from .queries.experts import SORTED_BY
+from ..identity.keys import OrganizationType, Role, Scope
+from ..queries.experts import SORTED_BY
+from ..wire.openapi import About, Parameter
 
 
 class OneExpert(Value, frozen=True):

@@ -6,7 +6,7 @@ Two names are *confusable* if they are the same once `-`, `_` and `.` are left o
 
 from __future__ import annotations
 
-from .repository import Session
+from ..storage.repository import Session
 
 POPULAR = 50
 """From this weight on (dependents, or fetches in a day) a name is protected against near misses."""

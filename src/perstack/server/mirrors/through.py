@@ -13,13 +13,13 @@ from perstack.lock import Choosing, NoVersion, select
 from perstack.registry import IndexLine, Resolution, Resolved, ResolveRequest, Unresolved
 
 from ..endpoints.asking import reader
-from ..http import PRIVATE, Refused, Request, Response, answered, bad_request, not_found
-from ..keys import Caller
-from ..mirroring import Mirror
+from ..extensions.resolving import MAX_DEPTH, MAX_EDGES, MAX_NODES, request_in, resolved
+from ..identity.keys import Caller
 from ..queries.experts import visible_spec
-from ..relaying import check_read, mirrors_of
-from ..upstreams import Rules, Upstream
-from .resolving import MAX_DEPTH, MAX_EDGES, MAX_NODES, request_in, resolved
+from ..wire.http import PRIVATE, Refused, Request, Response, answered, bad_request, not_found
+from .mirroring import Mirror
+from .relaying import check_read, mirrors_of
+from .upstreams import Rules, Upstream
 
 if TYPE_CHECKING:
     from ..app import Context

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from perstack import _ids
 from perstack.definition import MAX_ORGANIZATION, ORGANIZATION, URL_SAFE
 
-from .http import Issue, Refused, bad_request, invalid, not_found
-from .keys import (
+from ..identity.keys import (
     SCOPES,
     SHOWN,
     Caller,
@@ -21,11 +20,12 @@ from .keys import (
     hash_of,
     new_key,
 )
-from .queries import audit
-from .queries import organizations as orgs
-from .queries.audit import Actor
-from .queries.organizations import Key, Organization
-from .repository import Session
+from ..queries import audit
+from ..queries import organizations as orgs
+from ..queries.audit import Actor
+from ..queries.organizations import Key, Organization
+from ..storage.repository import Session
+from ..wire.http import Issue, Refused, bad_request, invalid, not_found
 
 MINUTE_MS = 60 * 1000
 DAY_MS = 24 * 3600 * 1000

@@ -15,11 +15,14 @@ from perstack.definition import EXPERT_NAME, MAX_NAME
 from perstack.lock import Candidate, Choosing, Listing, NoVersion, select
 from perstack.registry import DOCUMENT_TYPE, PREFIX, IndexConfig, parse_tile_path
 
-from .endpoints.asking import key_of, name_of, reader
-from .extensions.index import LINES
-from .extensions.log import BYTES, MOVING, TEXT, TLOG
-from .extensions.seeing import cache_of, number_in
-from .http import (
+from ..endpoints.asking import key_of, name_of, reader
+from ..extensions.index import LINES
+from ..extensions.log import BYTES, MOVING, TEXT, TLOG
+from ..extensions.seeing import cache_of, number_in
+from ..identity.keys import Caller
+from ..queries.experts import Asked
+from ..queries.mirror import versions_of_digest
+from ..wire.http import (
     FOR_EVER,
     PRIVATE,
     PRIVATE_FOR_EVER,
@@ -32,14 +35,11 @@ from .http import (
     not_found,
     validated,
 )
-from .keys import Caller
 from .mirroring import Mirror, Told
-from .queries.experts import Asked
-from .queries.mirror import versions_of_digest
 from .upstreams import Rules, Upstream
 
 if TYPE_CHECKING:
-    from .app import Context
+    from ..app import Context
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _mirrors: WeakKeyDictionary[Context, dict[str, Mirror]] = WeakKeyDictionary()

@@ -22,9 +22,9 @@ from perstack.registry import (
     tiles_at_edge,
 )
 
-from . import tlog
-from .queries import audit, mirror
-from .repository import Session
+from ..queries import audit, mirror
+from ..storage import tlog
+from ..storage.repository import Session
 
 PAGE = 1000
 

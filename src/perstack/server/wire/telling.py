@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from ..storage.rows import ExpertRow, Found, VersionRow
 from .http import told
-from .rows import ExpertRow, Found, VersionRow
 
 
 @lru_cache(maxsize=4096)  # an owner's stands in each answer about what is theirs

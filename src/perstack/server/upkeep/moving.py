@@ -23,10 +23,10 @@ from perstack.errors import UserError
 from perstack.lock import digest_of
 from perstack.registry import WIDTH, Tile, parse_entry, tile_path
 
-from . import tlog
-from .extensions.log import KEY
-from .queries import search
-from .repository import Session
+from ..extensions.log import KEY
+from ..queries import search
+from ..storage import tlog
+from ..storage.repository import Session
 from .verifying import PAGE
 
 FORMAT = "perstack.registry/1"

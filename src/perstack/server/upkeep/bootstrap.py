@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from .holders import MAX_DAYS, create_organization, issue_key
-from .queries.audit import Actor
-from .repository import Session
+from ..queries.audit import Actor
+from ..storage.repository import Session
+from ..writes.holders import MAX_DAYS, create_organization, issue_key
 
 ADMIN = "admin"
 """The organization of who runs the server."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .queries import experts, writing
-from .repository import Session
-from .rows import ExpertRow
+from ..queries import experts, writing
+from ..storage.repository import Session
+from ..storage.rows import ExpertRow
 
 
 def after_publish(session: Session, expert: ExpertRow, n: int, at: int, *, wanted: bool) -> None:

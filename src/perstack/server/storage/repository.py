@@ -28,7 +28,7 @@ from anyio.abc import TaskStatus
 
 from perstack.errors import WorldError
 
-from .extra import POSTGRES, need
+from ..extra import POSTGRES, need
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -20,7 +20,7 @@ from urllib.parse import unquote_to_bytes
 from .http import Issue, Refused, Request, Response, invalid, not_found
 
 if TYPE_CHECKING:
-    from .app import Context
+    from ..app import Context
 
 Handler = Callable[[Request, "Context"], Awaitable[Response]]
 

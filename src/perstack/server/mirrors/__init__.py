@@ -1,0 +1,1 @@
+"""Other registries, answered for here."""
