@@ -79,6 +79,8 @@ def test_a_log_that_may_not_begin(workspace: Path):
         ran = limited(server, workspace, 100, *RUN)
     assert (ran.code, ran.out) == (1, "")
     assert is_one_message(ran.err)
+    assert "Raise the limit (see `ulimit -f`), then try again." in ran.err
+    assert "--continue-job" not in ran.err  # there is no job to go on with
     assert log_of(workspace, "job").read_bytes() == b""
 
 

@@ -340,6 +340,17 @@ async def test_when_the_storage_is_lost_the_writing_ends_and_what_was_stored_is_
                 await store.jobs()
 
 
+async def test_a_job_of_which_nothing_was_stored_is_none_to_go_on_with(storage: Storage):
+    with Way(storage) as way:
+        store = store_in(place_at(way.endpoint, drawn()))
+        async with store.open("a") as (log, _):
+            way.cut = True
+            with pytest.raises(StoreError, match="Nothing of the job is kept") as failed:
+                await log.append(UserSpoke(text="one"), sync=True)
+            way.cut = False
+        assert "--continue-job" not in str(failed.value)
+
+
 @pytest.mark.parametrize("failing", [False, True], ids=["in good order", "in an error"])
 async def test_an_event_that_cannot_be_stored_when_the_log_is_closed_is_not_passed_over(
     storage: Storage, failing: bool

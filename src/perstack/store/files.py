@@ -256,11 +256,15 @@ class FileLog:
             # One assignment: an interrupt finds the log before this event or after it.
             self._end = after
         except OSError as error:
-            raise why(error, self._path, self._job) from error
+            raise self._why(error) from error
         finally:
             if self._end is end:
                 self._cut_back()
         return placed
+
+    def _why(self, error: OSError) -> StoreError:
+        """What went wrong in the midst of the work; a job of which nothing is kept is none to go on with."""
+        return why(error, self._path, self._job if self._end.seq else "")
 
     def _cut_back(self) -> None:
         """Takes out what was written of a line that could not be finished."""
@@ -268,7 +272,7 @@ class FileLog:
             os.ftruncate(self._fd, self._end.offset)
         except OSError as error:
             self._shut = (
-                f"{why(error, self._path, self._job)} (Half an event was left at its end; "
+                f"{self._why(error)} (Half an event was left at its end; "
                 "it is cut off when the job goes on.)"
             )
 
@@ -282,7 +286,7 @@ class FileLog:
                 flush_names(self._root, self._job)
                 self._named = True
         except OSError as error:
-            trouble = why(error, self._path, self._job)
+            trouble = self._why(error)
             self._shut = str(trouble)
             raise trouble from error
 

@@ -256,12 +256,18 @@ class ObjectLog:
             try:
                 await self._store(placed.seq)
             except StoreError as error:
-                self._shut = self._shut or (
-                    f"{error} Everything up to event {self._stored} is kept; go on from there with "
-                    f"`perstack run ... --continue-job {self.job}`."
-                )
+                self._shut = self._shut or f"{error} {self._kept()}"
                 raise StoreError(self._shut) from error
         return placed
+
+    def _kept(self) -> str:
+        """What is left of the job, and what can be done with it."""
+        if not self._stored:
+            return "Nothing of the job is kept; run it anew."
+        return (
+            f"Everything up to event {self._stored} is kept; go on from there with "
+            f"`perstack run ... --continue-job {self.job}`."
+        )
 
     def _place(self, event: Event) -> Event:
         placed, line, self._end = line_after(self._end, event, time.time())
