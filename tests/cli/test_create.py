@@ -131,6 +131,11 @@ DEFECTS = {
     ),
     "no test": (top(POET), "test = []\n", "one to 5 tables"),
     "tests of another form": (top(POET), '[[test]]\nname = "x"\nasks = 3\n', "tests.toml: "),
+    "files that cannot be": (
+        top(POET),
+        f'{TESTS}files = {{ "a" = "x", "a/b" = "y" }}\n',
+        "'a/b' cannot be a file",
+    ),
     "files elsewhere": (
         top(POET),
         TESTS.replace("haiku.txt", "../haiku.txt"),
@@ -170,6 +175,22 @@ def test_the_word_of_the_model_does_not_count(place: Path):
     ran = run(place, Builder(("", ""), ("", "")), *CREATE, "--rounds", "2")
     assert ran.code == 1
     assert '[experts."poet"]' in ran.err
+
+
+def test_faults_of_the_project_are_told_before_a_key_is_asked_for(place: Path):
+    (place / "perstack.toml").write_text(BROKEN)
+    ran = perstack("create", "bard", "--yes", "--description", "x", cwd=place)
+    assert ran.code == 1
+    fault, asked = ran.err.splitlines()
+    assert fault.startswith("warning: perstack.toml: experts.poet.instruction: ")
+    assert "set ANTHROPIC_API_KEY" in asked
+
+
+def test_a_project_file_may_begin_with_a_mark_of_its_encoding(place: Path):
+    (place / "perstack.toml").write_text(top(""), encoding="utf-8-sig")
+    ran = run(place, Builder((top(POET), TESTS)), *CREATE)
+    assert ran.code == 0, ran.err
+    assert "poet" in experts(place)
 
 
 def test_other_experts_stay_as_they_were(place: Path):
@@ -374,6 +395,17 @@ def test_a_draft_is_tried_only_after_a_yes_and_written_after_another(place: Path
     assert "may use the tool writeTextFile of @perstack/base" in shown
     assert "It was not tried." in shown
     assert "poet" not in experts(place)
+
+
+def test_who_leaves_instead_of_a_yes_is_told_where_the_draft_lies(place: Path):
+    with ModelServer(Builder((top(POET), TESTS))) as server:
+        answers = {"gitignore": "n", "Write AGENTS.md": "n", "May it be tried?": "\x04"}
+        args = ("create", "poet", "Writes haiku")
+        code, shown = at_terminal(place, *args, env=keys(server), answers=answers)
+    assert code == 130
+    (folder,) = place.parent.glob("perstack-create-*")
+    assert f"What there is of it lies in {folder}" in shown
+    assert (folder / "draft" / "tests.toml").read_text() == TESTS
 
 
 def test_a_model_that_fails_ends_it_with_its_reason(place: Path):

@@ -84,6 +84,14 @@ def test_a_log_that_may_not_begin(workspace: Path):
     assert log_of(workspace, "job").read_bytes() == b""
 
 
+def test_where_no_temporary_directory_can_be_made(workspace: Path):
+    with ModelServer("steps:1") as server:
+        ran = limited(server, workspace, 0, "run", "fitness-assistant", "--demo")
+    assert (ran.code, ran.out) == (1, "")
+    assert is_one_message(ran.err)
+    assert "No temporary directory can be made: " in ran.err
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KB."""

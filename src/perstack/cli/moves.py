@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import click
 
@@ -12,7 +12,7 @@ from perstack.ops.packages.deps import Move, Plan, carry_out
 
 from .asking import confirm, is_answered
 from .plain import plain
-from .text import as_json_text, say
+from .text import as_json_text, say, warn
 
 SIGNS = {"widen": "!", "narrow": "-", "neutral": " "}
 """Before each change: look at it, less than before, only another."""
@@ -25,12 +25,6 @@ def show_plan(plan: Plan, *, as_json: bool, written: bool = False) -> None:
         say(as_json_text(told, pretty=True))
     else:
         say(_text(plan))
-
-
-def warn(warnings: Iterable[str]) -> None:
-    """What there is to know, on stderr, whatever is printed besides."""
-    for warning in warnings:
-        click.echo(f"warning: {plain(warning)}", err=True)
 
 
 def settle_plan(plan: Plan, *, sure: bool, as_json: bool = False, quiet: bool = False) -> None:

@@ -35,6 +35,7 @@ from perstack.ops.running.going_on import answer_to
 from perstack.ops.running.run import Order, Prepared, carry_out, prepare
 
 from .plain import plain
+from .text import warn
 
 FOREIGN = ("claude-code", "cursor", "gemini")
 """Runtimes of other vendors, which keep their own memory of a run."""
@@ -45,8 +46,7 @@ async def run_order(order: Order, *, as_text: bool, full: bool, verbose: bool) -
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  # closed before we began
         raise UserError("stdout is closed; send it to /dev/null if nobody is to read it.")
     prepared = await prepare(order)
-    for warning in prepared.warnings:
-        click.echo(f"warning: {plain(warning)}", err=True)
+    warn(prepared.warnings)
     for remark in prepared.remarks:
         click.echo(plain(remark), err=True)
     if verbose:

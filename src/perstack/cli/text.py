@@ -1,4 +1,4 @@
-"""Plain text and JSON on stdout: one line for each thing, in UTF-8, without control characters."""
+"""Plain text and JSON on stdout, warnings on stderr: one line for each thing, without control characters."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ from .plain import plain
 def say(text: str) -> None:
     """Writes to stdout, in UTF-8 wherever we are."""
     click.echo(text.encode("utf-8", "backslashreplace"), nl=False)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """What there is to know, on stderr, whatever is printed besides."""
+    for warning in warnings:
+        click.echo(f"warning: {plain(warning)}", err=True)
 
 
 def as_json_text(value: Json, *, pretty: bool) -> str:

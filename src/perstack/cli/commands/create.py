@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from shutil import rmtree
-from tempfile import mkdtemp
 from typing import get_args
 
 import anyio
@@ -25,12 +24,14 @@ from perstack.ops.building.detect import Detected, detect, missing_of, served
 from perstack.ops.building.new import PROJECT_FILE, Choice, Proposal, read, setup_of, starter
 from perstack.ops.project import Flags, LoadedProject, load_env, load_project
 from perstack.ops.running.run import Order, carry_out, prepare, store_of
+from perstack.ops.scratch import scratch
 
 from ..exits import FAILED, exit_of
 from ..live import live_account
 from ..options import provider_option
 from ..plain import plain
 from ..session import stop_on_signals
+from ..text import warn
 
 FOREIGN: tuple[RuntimeName, ...] = ("claude-code", "cursor", "gemini")
 
@@ -104,6 +105,9 @@ def create(
     project = read(place / PROJECT_FILE)
     stands_in = cassette is not None
     known = load_project(str(place / PROJECT_FILE), place, env) if project is not None else None
+    if known is not None:
+        found = (*known.parsed.faults, *known.parsed.warnings)
+        warn(f"{PROJECT_FILE}: {fault}" for fault in found)
     choice = _chosen(asker, known, env, provider, model, runtime, stands_in=stands_in)
     for proposal in setup_of(place, choice):
         asker.offer(proposal)
@@ -118,7 +122,7 @@ def create(
     brief = Brief(name=name, description=text)
     flags = Flags(provider=provider, model=model, runtime=runtime)
     order = Order(expert="", cwd=place, workspace=place, env={**env, **choice.keys}, flags=flags)
-    folder = Path(mkdtemp(prefix="perstack-create-")).resolve()
+    folder = scratch("perstack-create-")
     shop = Workshop(
         folder=folder,
         project=project if project is not None else starter(choice),
@@ -136,6 +140,9 @@ def create(
         return exit_of(error.job) or FAILED
     except PerstackError:
         rmtree(folder, ignore_errors=True)
+        raise
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(f"\nWhat there is of it lies in {folder}", err=True)
         raise
     return _end(built, asker, place, project, folder)
 

@@ -15,10 +15,9 @@ from perstack.ops.packages.install import collect, keep_tools, resolve_all, writ
 from perstack.ops.packages.sources import Sources
 
 from ..exits import DONE
-from ..moves import warn
 from ..options import json_option, project_options, quiet_option, source_options, wall_options
 from ..plain import plain
-from ..text import as_json_text, say
+from ..text import as_json_text, say, warn
 
 
 @click.command()

@@ -16,7 +16,7 @@ from ..asking import Cancelled, choose, confirm, need_answerer
 from ..exits import DONE
 from ..options import json_option, quiet_option, registry_access
 from ..plain import plain
-from ..text import as_json_text, say
+from ..text import as_json_text, say, warn
 
 
 @click.command()
@@ -62,8 +62,7 @@ def publish(
 
     def hear(publication: Publication) -> None:
         done.append(publication)
-        for warning in publication.warnings:
-            click.echo(f"warning: {plain(warning)}", err=True)
+        warn(publication.warnings)
         if not (as_json or quiet):
             say(_told(publication))
 

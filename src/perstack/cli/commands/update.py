@@ -13,10 +13,10 @@ from perstack.ops.packages.updating import plan_dedupe, plan_update
 
 from ..asking import Cancelled
 from ..exits import DONE, FINDINGS
-from ..moves import settle_plan, show_plan, warn
+from ..moves import settle_plan, show_plan
 from ..options import json_option, quiet_option, registry_access, yes_option
 from ..plain import plain
-from ..text import as_json_text, say, table
+from ..text import as_json_text, say, table, warn
 
 
 @click.command()

@@ -9,6 +9,7 @@ The draft lies in a directory of its own, and so does each test; the project its
 
 from __future__ import annotations
 
+import errno
 import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -32,6 +33,8 @@ MAX_TESTS = 5
 ROUNDS = 5
 SHOWN = 600
 """Characters of an answer that the builder is shown of a test that failed."""
+NO_SUCH_NAME = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+"""Why a file cannot have a name that is none of anything outside: it is too long, or another needs it."""
 
 Run = Callable[[Order], Awaitable[Job]]
 """Carries out one order, and shows it; the job as it ended."""
@@ -117,11 +120,10 @@ async def build(
     consent: whether a draft may be tried, asked for each that may do more than those before. told: what happens, a
     sentence each. rounds: drafts at most. Raises Unfinished, and what `run` raises.
     """
-    workshop.draft.mkdir(parents=True)
-    (workshop.draft / PROJECT_FILE).write_text(workshop.project, encoding="utf-8")
-    builder = workshop.folder / "builder.toml"
-    builder.write_text(_builder_project(workshop.project), encoding="utf-8")
     before = _parsed(workshop.project)
+    builder = workshop.folder / "builder.toml"
+    _lay_out(workshop.draft, {PROJECT_FILE: workshop.project})
+    _lay_out(workshop.folder, {builder.name: _builder_project(workshop.project)})
     runs = _Runs(workshop, run)
     agreed, faults = Reach(), ()
     draft: Draft | None = None
@@ -299,7 +301,7 @@ def _tests(text: str) -> tuple[Trial, ...]:
 
 def _is_inside(name: str) -> bool:
     path = Path(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts
+    return bool(path.name) and not path.is_absolute() and ".." not in path.parts
 
 
 def _parsed(text: str) -> Parsed:
@@ -318,13 +320,28 @@ async def _try(
     for number, test in enumerate(draft.tests, 1):
         told(f"Test {number} of {len(draft.tests)}: {test.name}")
         place = workshop.folder / "tests" / f"{len(list_of(workshop)) + 1:02}"
-        place.mkdir(parents=True)
-        for name, text in test.files.items():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_text(text, encoding="utf-8")
+        try:
+            _lay_out(place, test.files)
+        except ValueError as error:
+            faults.append(f'Test "{test.name}": {error}')
+            continue
         job = await runs.go(draft.expert.key, test.query, place, config)
         faults += (f'Test "{test.name}": {what}' for what in found_in(test, job, place))
     return tuple(faults)
+
+
+def _lay_out(folder: Path, files: Mapping[str, str]) -> None:
+    """Files in `folder`, which is made. Raises ValueError for names that cannot be; UserError."""
+    name = ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        if name and error.errno in NO_SUCH_NAME:
+            raise ValueError(f"{name[:SHOWN]!r} cannot be a file: {error.strerror}.") from error
+        raise UserError(f"{folder / name} cannot be written: {error.strerror}.") from error
 
 
 def list_of(workshop: Workshop) -> list[Path]:

@@ -86,9 +86,9 @@ def masked(secret: str) -> str:
 
 
 def read(path: Path) -> str | None:
-    """The text of a file, None if there is none. Raises UserError."""
+    """The text of a file, without a mark of its encoding; None if there is none. Raises UserError."""
     try:
-        return path.read_bytes().decode()
+        return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return None
     except OSError as error:

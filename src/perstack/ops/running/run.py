@@ -6,9 +6,7 @@ what will happen; what the user can put right is raised there, before anything i
 
 from __future__ import annotations
 
-from pathlib import Path
 from shutil import copytree
-from tempfile import mkdtemp
 
 from msgspec.structs import replace
 
@@ -17,6 +15,7 @@ from perstack.errors import UserError
 from perstack.job import Job
 
 from ..project import load_env, load_project, settle
+from ..scratch import scratch
 from ..shipped import demo_of
 from .asking import model_opener, no_model
 from .beginning import new_job
@@ -98,8 +97,11 @@ def as_demo(order: Order) -> Order:
             f'The demo of "{order.expert}" is a recording and answers only: "{demo.query}". '
             "Leave the query out, or set up a provider and leave out --demo."
         )
-    workspace = Path(mkdtemp(prefix="perstack-demo-")).resolve()
-    copytree(demo.workspace, workspace, dirs_exist_ok=True)
+    workspace = scratch("perstack-demo-")
+    try:
+        copytree(demo.workspace, workspace, dirs_exist_ok=True)
+    except OSError as error:  # it may tell of several files
+        raise UserError(f"The demo cannot be laid out in {workspace}: {error}") from error
     return replace(
         order,
         query=demo.query,
