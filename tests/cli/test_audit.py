@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.registry import RunningRegistry
 
-from .program import is_one_message
+from .program import LOCAL, is_one_message
 from .registries import Author, published
 
 SEARCH = """
@@ -21,6 +22,15 @@ requiredEnv = ["SEARCH_TOKEN"]
 """
 """A skill that says too little: whatever version is the newest, and any domain."""
 
+READS = """
+[experts."{key}".skills."@perstack/base"]
+type = "mcpStdioSkill"
+command = "npx"
+packageName = "@perstack/base"
+pick = ["readTextFile", "attemptCompletion"]
+"""
+"""A base skill that there is nothing to say of."""
+
 
 @pytest.fixture
 def reader(scope: str) -> str:
@@ -31,7 +41,7 @@ def reader(scope: str) -> str:
 def author(author: Author, reader: str) -> Author:
     """Who has published 1.0.0 and 1.1.0 of `reader`."""
     for version in ("1.0.0", "1.1.0"):
-        author.writes(published(reader, version))
+        author.writes(published(reader, version, more=READS.format(key=reader)))
         assert author("publish").code == 0
     return author
 
@@ -52,6 +62,49 @@ def test_what_is_sound_has_no_findings(user: Author, reader: str) -> None:
     assert user("add", reader).code == 0
     ran = user("audit")
     assert (ran.code, ran.out, ran.err) == (0, "Nothing was found.\n", "")
+
+
+def test_what_published_experts_may_change_is_listed_and_does_not_count(
+    user: Author, author: Author, reader: str
+) -> None:
+    author.writes(published(reader, "1.2.0"))
+    assert author("publish").code == 0
+    assert user("add", reader).code == 0
+    ran = user("audit")
+    assert ran.code == 0
+    assert f"note     write-tools       {reader}@1.2.0 may use exec, writeTextFile" in ran.out
+    assert user("audit", "--level", "note").code == 3
+
+
+LISTED = """
+[experts.lead.skills.listed]
+type = "mcpStdioSkill"
+command = "{python}"
+args = ["{program}", "{place}"]
+"""
+
+
+def test_servers_are_compared_with_the_lock_if_one_asks(user: Author, tmp_path: Path) -> None:
+    place, program = tmp_path / "listed", Path(__file__).parents[1] / "fakes" / "mcp_listed.py"
+    place.mkdir()
+    tool = {"name": "find", "description": "Finds.", "inputSchema": {"type": "object"}}
+    (place / "tools.json").write_text(json.dumps([tool]))
+    skill = LISTED.format(python=sys.executable, program=program, place=place)
+    user.writes(LOCAL + '[experts.lead]\ninstruction = "Lead."\n' + skill)
+    assert user("install").code == 0
+    (place / "tools.json").write_text(json.dumps([{**tool, "description": "Finds all."}]))
+    assert rules(user) == ["command"]
+    assert rules(user, "--tools") == ["tools-changed", "command"]
+    ran = user("audit", "--tools", "--offline")
+    assert ran.code == 3
+    what = 'lead: listed has other tools now: find: description: "Finds." -> "Finds all."'
+    assert f"warning  tools-changed     {what}" in ran.out
+    assert json.loads(user("audit", "--json", "--tools").out)["serversAsked"] is True
+    assert json.loads(user("audit", "--json").out)["serversAsked"] is False
+    assert user("install").code == 0
+    assert rules(user, "--tools", "--runtime", "local") == ["command"]
+    wrong = user("audit", "--runtime", "local")
+    assert (wrong.code, "--tools" in wrong.err) == (1, True)
 
 
 def test_what_owners_say_later_is_found_and_mended(

@@ -12,10 +12,13 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from perstack._value import Value
 from perstack.definition import BASE_SKILL, Limits, Project, parse_delegate, parse_key
-from perstack.lock import Choosing, Grant, Lock, closure_of, reach_of, widened
+from perstack.engine import is_served, pinned_tools
+from perstack.lock import Choosing, Grant, Lock, Pin, closure_of, differences, reach_of, widened
+from perstack.skills import base_tools, toolbox_of
 
 from .tree import cycles, reached
 
@@ -68,7 +71,7 @@ RULES = {
         Rule(
             id="publisher",
             level="error",
-            about="A locked version has another publisher than when it was locked",
+            about="A locked version has another publisher than when it, or one before it, was locked",
             advice="Make sure that the name has not changed hands unnoticed.",
         ),
         Rule(
@@ -86,8 +89,20 @@ RULES = {
         Rule(
             id="stale-lock",
             level="warning",
-            about="The lock was made for other delegates than the project names",
+            about="The lock was made for other Experts or delegates than the project has",
             advice="Run `perstack install`.",
+        ),
+        Rule(
+            id="tools-changed",
+            level="warning",
+            about="A skill has other tools now than the lock says",
+            advice="Look at what changed. If that is as it should be, run `perstack install`.",
+        ),
+        Rule(
+            id="tools-not-locked",
+            level="warning",
+            about="The lock does not have the tools of a skill, so nobody can tell whether they changed",
+            advice="Run `perstack install` without --no-tools.",
         ),
         Rule(
             id="floating",
@@ -110,6 +125,11 @@ RULES = {
             id="command",
             level="note",
             about="A skill runs a command of its author's choosing",
+        ),
+        Rule(
+            id="write-tools",
+            level="note",
+            about="A published Expert has tools that do not only read",
         ),
         Rule(
             id="widened",
@@ -163,11 +183,17 @@ class Standing(Value, frozen=True):
 
 
 class Audited(msgspec.Struct, frozen=True, kw_only=True):
-    """What is looked at. standings: by exact key, of those that could be asked. before: an older lock."""
+    """What is looked at. standings: by exact key, of those that could be asked. before: an older lock.
+
+    redefined: keys that are defined otherwise now than in the lock. offered: by key, pins with the tools that the
+    servers of their skills have now; None if no server was asked.
+    """
 
     project: Project
     lock: Lock
     is_stale: bool = False
+    redefined: tuple[str, ...] = ()
+    offered: Mapping[str, Pin] | None = None
     standings: Mapping[str, Standing] = msgspec.field(default_factory=dict[str, Standing])
     choosing: Choosing = Choosing()
     before: Lock | None = None
@@ -180,9 +206,12 @@ def findings(audited: Audited) -> tuple[Finding, ...]:
         *_stale(audited),
         *_floating(audited),
         *_skills(audited.lock),
+        *_writing(audited.lock),
+        *_drifted(audited),
         *_young(audited),
         *_shape(audited),
         *_widened(audited),
+        *_handed_over(audited),
     ]
     return tuple(sorted(found, key=lambda f: (-LEVELS.index(f.level), f.rule, f.subject, f.what)))
 
@@ -228,6 +257,8 @@ def _stale(audited: Audited) -> Iterator[Finding]:
     if audited.is_stale:
         what = "perstack.toml names other delegates than perstack.lock was made for"
         yield _finding("stale-lock", "perstack.lock", what)
+    for key in audited.redefined:
+        yield _finding("stale-lock", key, f"{key} is defined otherwise now than in perstack.lock")
 
 
 def _floating(audited: Audited) -> Iterator[Finding]:
@@ -259,6 +290,36 @@ def _skills(lock: Lock) -> Iterator[Finding]:
                     yield _finding("command", key, f"{key} runs {line}")
                 case _:
                     pass
+
+
+def _writing(lock: Lock) -> Iterator[Finding]:
+    """What published Experts may use that does not only read, as far as the lock knows their tools."""
+    for key, pin in lock.experts.items():
+        if pin.origin is None:
+            continue
+        alone = replace(pin.expert, delegates=())
+        box = toolbox_of(alone, (), {BASE_SKILL: base_tools(), **pinned_tools(pin)})
+        found: dict[str, list[str]] = {}
+        for entry in box.entries.values():
+            if entry.kind == "tool" and not entry.tool.reads_only:
+                found.setdefault(entry.skill, []).append(entry.own_name)
+        if found:
+            told = "; ".join(f"{', '.join(names)} of {skill}" for skill, names in found.items())
+            yield _finding("write-tools", key, f"{key} may use {told}")
+
+
+def _drifted(audited: Audited) -> Iterator[Finding]:
+    for key, now in (audited.offered or {}).items():
+        pin = audited.lock.experts[key]
+        for name in pin.expert.skills:
+            if not is_served(pin.expert, name):
+                continue
+            if name not in pin.tools:
+                what = f"{key}: perstack.lock has no tools of {name}"
+                yield _finding("tools-not-locked", key, what)
+                continue
+            for line in differences(pin.tools[name], now.tools[name]):
+                yield _finding("tools-changed", key, f"{key}: {name} has other tools now: {line}")
 
 
 def _young(audited: Audited) -> Iterator[Finding]:
@@ -306,3 +367,25 @@ def _widened(audited: Audited) -> Iterator[Finding]:
             for change in changes:
                 if change.effect == "widen":
                     yield _finding("widened", key, f"{key}, or whom it delegates to, {change.text}")
+
+
+def _handed_over(audited: Audited) -> Iterator[Finding]:
+    """Names that somebody else published under when the older lock was made."""
+    before: dict[str, set[str]] = {}
+    for pin in audited.before.experts.values() if audited.before else ():
+        if publisher := _publisher(pin):
+            before.setdefault(pin.expert.name, set()).add(publisher)
+    for key, pin in audited.lock.experts.items():
+        known, publisher = before.get(pin.expert.name), _publisher(pin)
+        if known and publisher and publisher not in known:
+            told = " and ".join(sorted(known))
+            what = (
+                f"{key} was published by {publisher}, and what the older lock has of it by {told}"
+            )
+            yield _finding("publisher", key, what)
+
+
+def _publisher(pin: Pin) -> str:
+    """By the log; "" where that says only a salted name, as of private ones."""
+    told = pin.origin.publisher if pin.origin else ""
+    return "" if told.startswith("sha256:") else told

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from perstack.definition import parse_delegate
+from perstack.definition import RuntimeName, parse_delegate
 from perstack.errors import LockError, RegistryError, UserError
 from perstack.lock import Choosing, Lock, Pin, decode_lock
 from perstack.registry import Cache, Findings, RegistryClient, Severity, cache_place, side_by_side
@@ -21,6 +21,7 @@ from .documents import NOT_FOUND, check_copies, check_place
 from .edit import with_delegates
 from .listings import listing_from, open_registries
 from .locked import LockedProject, locked_project
+from .offering import offered, redefined
 from .verify import shelf_of
 
 _BAD = ("unpublished", "quarantined", "disabled", "deprecated")
@@ -28,19 +29,31 @@ _BAD = ("unpublished", "quarantined", "disabled", "deprecated")
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """asked: whether the registries were. texts: of the files that findings are in."""
+    """asked: whether the registries were; servers_asked: whether those of skills were. texts: of the files that
+    findings are in.
+    """
 
     project: LockedProject
     found: tuple[Finding, ...]
     asked: bool
+    servers_asked: bool
     texts: dict[str, str]
 
 
-async def audit(access: Access, *, since: str | None = None) -> Report:
+class Starting(msgspec.Struct, frozen=True, kw_only=True):
+    """That the servers of skills are to be started, to compare their tools. runtime, read: as for a run."""
+
+    runtime: RuntimeName | None = None
+    read: tuple[Path, ...] = ()
+
+
+async def audit(
+    access: Access, *, since: str | None = None, servers: Starting | None = None
+) -> Report:
     """since: path of an older lock, to find what widened. Offline only what the lock itself says is found.
 
-    Raises LockError; LockTampered if it is not whole, by the copies at hand; RegistryError if a registry that has
-    to be asked does not answer.
+    servers: None to start none. Raises LockError; LockTampered if it is not whole, by the copies at hand;
+    RegistryError if a registry that has to be asked does not answer; what `offered` raises for servers.
     """
     project = locked_project(str(access.project.path), access.env, access.cwd)
     asked = not access.sources.is_offline(access.env)
@@ -54,7 +67,11 @@ async def audit(access: Access, *, since: str | None = None) -> Report:
         project=access.project.project,
         lock=project.file.lock,
         is_stale=project.is_stale,
+        redefined=redefined(project),
         standings=await _standings(access, pins) if asked else {},
+        offered=None
+        if servers is None
+        else await offered(access, project, servers.runtime, servers.read),
         choosing=Choosing(
             now_s=time.time(),
             min_age_s=rules.min_release_age_s,
@@ -67,7 +84,13 @@ async def audit(access: Access, *, since: str | None = None) -> Report:
         "perstack.toml": project_text(access.project),
         "perstack.lock": (directory / "perstack.lock").read_text(encoding="utf-8"),
     }
-    return Report(project=project, found=findings(audited), asked=asked, texts=texts)
+    return Report(
+        project=project,
+        found=findings(audited),
+        asked=asked,
+        servers_asked=servers is not None,
+        texts=texts,
+    )
 
 
 def _older(path: str, cwd: Path) -> Lock:

@@ -6,7 +6,7 @@ skills for their tools, side by side, `write_lock` puts the file in its place, i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import anyio
@@ -108,10 +108,19 @@ async def resolve_all(
 async def collect(installation: Installation) -> Lock:
     """The lock with all tools the Experts may use, as their skills offer them now.
 
+    Raises as `tools_of` does.
+    """
+    lock = installation.lock
+    return replace(lock, experts=await tools_of(installation, lock.experts))
+
+
+async def tools_of(installation: Installation, keys: Iterable[str]) -> dict[str, Pin]:
+    """By key, the pins of these Experts of the lock with the tools that their skills offer now.
+
     Raises UserError for what a Definition or the environment lacks, WorldError for servers that do not answer; all
     of them, if there are several.
     """
-    lock = installation.lock
+    lock, wanted = installation.lock, tuple(keys)
     pins: dict[str, Pin] = {}
     errors: dict[str, PerstackError] = {}
 
@@ -124,21 +133,21 @@ async def collect(installation: Installation) -> Lock:
             pins[key] = with_tools(pin, tools_in(box, pin.expert))
 
     job = Job(lock=lock, workspace=str(installation.workspace), version=version())
-    needs = tuple(need for need in needs_of(lock, lock.experts) if need.serves)
+    needs = tuple(need for need in needs_of(lock, wanted) if need.serves and need.expert in wanted)
     settings, env, read = installation.settings, installation.env, installation.read
     async with (
         open_walls(settings, needs, installation.workspace, env, read) as walls,
         open_equipment(job, env, _unheard, walls=walls) as equipment,
         anyio.create_task_group() as tasks,
     ):
-        for key, pin in lock.experts.items():
-            tasks.start_soon(ask, key, pin, equipment)
+        for key in wanted:
+            tasks.start_soon(ask, key, lock.experts[key], equipment)
     if len(errors) == 1:
         raise next(iter(errors.values()))
     if errors:
         kind = UserError if all(isinstance(e, UserError) for e in errors.values()) else WorldError
         raise kind("\n".join(sorted(errors)))
-    return replace(lock, experts={key: pins[key] for key in lock.experts})
+    return {key: pins[key] for key in wanted}
 
 
 def _unheard(_: Notice) -> None:

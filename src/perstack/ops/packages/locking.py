@@ -125,7 +125,7 @@ async def lock_of(
         try:
             specs = next(walk)
             while True:
-                pins = {spec: pin for spec in specs if (pin := _at_home(spec, loaded, known))}
+                pins = {spec: pin for spec in specs if (pin := at_home(spec, loaded, known))}
                 if away := [spec for spec in specs if spec not in pins]:
                     for spec in away:
                         _check_spec(spec, loaded)
@@ -162,7 +162,7 @@ async def lock_of(
         )
 
 
-def _at_home(spec: str, loaded: LoadedProject | None, known: LockFile | None) -> Pin | None:
+def at_home(spec: str, loaded: LoadedProject | None, known: LockFile | None) -> Pin | None:
     """The pin of what is defined in the project file, or comes with Perstack and was never published."""
     if loaded is not None and (own := loaded.find(spec)) is not None:
         return pinned(own)
@@ -240,7 +240,7 @@ def check_covered(roots: Iterable[str], loaded: LoadedProject, file: LockFile) -
         if (spec := todo.pop()) in seen:
             continue
         seen.add(spec)
-        pin = _at_home(spec, loaded, file) or file.lock.experts.get(file.lock.key_of(spec))
+        pin = at_home(spec, loaded, file) or file.lock.experts.get(file.lock.key_of(spec))
         if pin is None:
             raise LockOutOfDate(
                 f'--frozen needs a lock with all that runs; "{spec}" is not in {lock_path(loaded)}. {_INSTALL}'
