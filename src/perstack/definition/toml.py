@@ -14,6 +14,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import cast, get_args
 
 import msgspec
@@ -95,6 +96,7 @@ class Parsed(Value, frozen=True):
         return broken if self.project.means(key, broken.version) else None
 
 
+@lru_cache(maxsize=16)  # many jobs of one program begin with the same text
 def parse_project(text: str, source: str, *, allow_loopback: bool = False) -> Parsed:
     """The project that `text` says. source: what to call it in messages, usually its path.
 

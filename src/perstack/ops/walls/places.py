@@ -62,14 +62,12 @@ def workplace(
     home = _home(env)
     start = cwd or workspace
     named = DEFAULT_ENV_FILES if settings.env_paths is None else settings.env_paths
-    keys = [
-        *(os.path.realpath(start / Path(name).expanduser()) for name in named),
-        *(
-            os.path.realpath(each / name)
-            for each in (workspace, start)
-            for name in DEFAULT_ENV_FILES
-        ),
-    ]
+    keys = dict.fromkeys(
+        (
+            *(start / Path(name).expanduser() for name in named),
+            *(each / name for each in (workspace, start) for name in DEFAULT_ENV_FILES),
+        )
+    )
     hidden = [f"{root}/perstack"]
     for variable, usual in (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache")):
         hidden.append(f"{os.path.realpath(env.get(variable) or f'{home}/{usual}')}/perstack")
@@ -80,7 +78,7 @@ def workplace(
     return Place(
         workspace=root,
         hidden=tuple(dict.fromkeys(hidden)),
-        keys=tuple(dict.fromkeys(keys)),
+        keys=tuple(dict.fromkeys(os.path.realpath(path) for path in keys)),
         starts=tuple(starts),
         drafts=drafts,
     )
