@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from perstack.definition import EXPERT_KEY, EXPERT_NAME, MAX_KEY, MAX_NAME
 from perstack.errors import UserError
 
-from ..identity.keys import Caller, Scope, covers
+from ..identity.keys import Caller, covers
 from ..queries.experts import Asked, asked
-from ..storage.rows import ExpertRow
+from ..storage.rows import ExpertRow, Found
 from ..wire.http import Issue, Refused, Request, invalid, not_found, unauthorized
 from ..writes.changes import Act
 from .access import actor_of, caller_of, note_failure
 
 if TYPE_CHECKING:
     from ..app import Context
-
-T = TypeVar("T")
 
 
 def key_of(request: Request, *, specs: bool = False) -> Asked:
@@ -66,6 +64,13 @@ def may_see(caller: Caller | None, expert: ExpertRow) -> bool:
     return not expert.is_private or owns(caller, expert)
 
 
+def may_get(caller: Caller | None, found: Found) -> bool:
+    """Whether this version is there. Owners see what is quarantined; nobody sees a tombstone."""
+    if found.version.unpublished_at is not None or not may_see(caller, found.expert):
+        return False
+    return found.version.is_there or owns(caller, found.expert)
+
+
 def owns(caller: Caller | None, expert: ExpertRow) -> bool:
     """Whether the caller sees what is private about this Expert."""
     return (
@@ -78,10 +83,3 @@ def owns(caller: Caller | None, expert: ExpertRow) -> bool:
 
 def act_of(request: Request, context: Context, caller: Caller) -> Act:
     return Act(context=context, caller=caller, actor=actor_of(request), at=context.now())
-
-
-def require(request: Request, context: Context, caller: Caller, scope: Scope, name: str) -> None:
-    """Raises Refused (403) unless the caller may do this to `name`."""
-    from .access import demand
-
-    demand(request, context, caller, scope, name)

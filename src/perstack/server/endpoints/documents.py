@@ -19,7 +19,7 @@ from ..wire.http import (
     unchanged,
 )
 from ..wire.routing import Route
-from .asking import may_see, owns, reader
+from .asking import may_get, reader
 
 if TYPE_CHECKING:
     from ..app import Context
@@ -34,11 +34,7 @@ async def get(request: Request, context: Context) -> Response:
         raise not_found("Document not found")
     digest = f"sha256:{found_hex}"
     found = await context.repository.read(lambda session: experts.by_digest(session, digest))
-    if found is None or not may_see(caller, found.expert):
-        raise not_found("Document not found")
-    if found.version.unpublished_at is not None:
-        raise not_found("Document not found")
-    if found.version.quarantined_at is not None and not owns(caller, found.expert):
+    if found is None or not may_get(caller, found):
         raise not_found("Document not found")
     cache = PRIVATE_FOR_EVER if found.expert.is_private else FOR_EVER
     if found.version.quarantined_at is not None:

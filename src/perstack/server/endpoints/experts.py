@@ -8,7 +8,6 @@ from urllib.parse import quote
 from perstack.errors import UserError
 from perstack.registry import PREFIX
 
-from ..identity.keys import Caller
 from ..queries import experts
 from ..queries.experts import SORTED_BY
 from ..storage.repository import Session
@@ -32,7 +31,7 @@ from ..wire.http import (
 )
 from ..wire.routing import Route
 from ..wire.telling import answer_of, digest_of, etag, expert_json
-from .asking import key_of, may_see, name_of, not_a_key, owns, reader
+from .asking import key_of, may_get, may_see, name_of, not_a_key, owns, reader
 
 if TYPE_CHECKING:
     from ..app import Context
@@ -49,7 +48,7 @@ async def get(request: Request, context: Context) -> Response:
 
     def look(session: Session) -> Found:
         found = experts.find(session, what)
-        if found is None or not _is_there(caller, found):
+        if found is None or not may_get(caller, found):
             raise not_found()
         return found
 
@@ -73,13 +72,6 @@ async def get(request: Request, context: Context) -> Response:
         body = answer_of(found, document)
         context.answers.keep(found, body)
     return Response(body, cache=cache, etag=validator, headers=headers)
-
-
-def _is_there(caller: Caller | None, found: Found) -> bool:
-    """Whether the caller may see this version; what is quarantined only its owner sees."""
-    if found.version.unpublished_at is not None or not may_see(caller, found.expert):
-        return False
-    return found.version.is_there or owns(caller, found.expert)
 
 
 def path_of(found: Found) -> str:
@@ -165,8 +157,12 @@ async def list_experts(request: Request, context: Context) -> Response:
     if issues:
         raise invalid(*issues)
     caller = await reader(request, context)
-    whole = bool(organization) and caller is not None and caller.organization == organization
-    whole = whole and "read" in caller.scopes and not caller.patterns if caller else False
+    whole = (
+        caller is not None
+        and caller.organization == organization
+        and "read" in caller.scopes
+        and not caller.patterns
+    )
     prefix = prefix.lower()
     if not prefix.isascii() or "\0" in prefix:
         page, total = [], 0

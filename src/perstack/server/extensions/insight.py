@@ -6,6 +6,7 @@ from difflib import unified_diff
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from perstack.errors import UserError
 from perstack.lock import changes, widens
 from perstack.registry import (
     PREFIX,
@@ -98,8 +99,6 @@ async def diff(request: Request, context: Context) -> Response:
 
 def key_of_text(text: str) -> experts.Asked:
     """Raises Refused (422)."""
-    from perstack.errors import UserError
-
     try:
         return asked(text)
     except UserError as error:

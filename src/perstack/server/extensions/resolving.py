@@ -27,7 +27,7 @@ from perstack.registry import (
 )
 
 from ..app import Extension
-from ..endpoints.asking import key_of, reader
+from ..endpoints.asking import key_of, may_see, reader
 from ..identity.keys import Caller
 from ..queries import experts
 from ..queries.experts import Asked, asked
@@ -48,7 +48,7 @@ from ..wire.openapi import About, Parameter
 from ..wire.routing import Route
 from ..wire.telling import date
 from .log import proof_of
-from .seeing import cache_of, may_get, number_in, seen_version
+from .seeing import cache_of, number_in, seen_version
 
 if TYPE_CHECKING:
     from ..app import Context
@@ -127,7 +127,7 @@ class Walk:
             found = self._selected(asked(spec), spec)
         except UserError as error:
             found, reason = None, str(error)
-        if found is None or not may_get(self.caller, found) or not found.version.is_there:
+        if found is None or not found.version.is_there or not may_see(self.caller, found.expert):
             self.errors.append(Unresolved(spec=spec, reason=reason, required_by=required_by))
             return None
         if found.version.status != "available":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..endpoints.asking import may_see, owns
+from ..endpoints.asking import may_get, may_see
 from ..identity.keys import Caller
 from ..queries import experts
 from ..queries.experts import Asked
@@ -18,13 +18,6 @@ from ..wire.http import PRIVATE, Issue, Request, invalid, not_found
 
 if TYPE_CHECKING:
     from ..app import Context
-
-
-def may_get(caller: Caller | None, found: Found) -> bool:
-    """Whether this version is there. Owners see what is quarantined; nobody sees a tombstone."""
-    if found.version.unpublished_at is not None or not may_see(caller, found.expert):
-        return False
-    return found.version.quarantined_at is None or owns(caller, found.expert)
 
 
 def seen_expert(session: Session, name: str, caller: Caller | None) -> ExpertRow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from perstack.definition import (
     EXPERT_KEY,
@@ -200,7 +200,6 @@ def tags(session: Session, expert: ExpertRow) -> dict[str, str]:
 
 # Lists ----------------------------------------------------------------------------------------------------
 
-Sort = Literal["name", "version", "createdAt", "updatedAt"]
 SORTED_BY: dict[str, str] = {
     "name": "e.name",
     "version": "e.latest_precedence",
