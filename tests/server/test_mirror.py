@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import anyio
 import anyio.to_thread
@@ -172,6 +172,16 @@ async def test_a_mirror_says_what_its_upstream_says(pair: Pair):
     ):
         there, here = await pair.get(path, base=pair.up.url), await pair.get(path, base=pair.origin)
         assert here.content == there.content, path
+
+
+async def test_where_a_version_is_to_stay_is_told_below_the_same_path(pair: Pair):
+    await pair.up.publish(request("@acme/leaf"))
+    for base in (pair.here.url, pair.origin):
+        moving = await pair.get(key_path("@acme/leaf"), base=base)
+        place = urljoin(str(moving.url), moving.headers["content-location"])
+        assert place == f"{base}{PREFIX}{key_path('@acme/leaf@1.0.0')}"
+        exact = await pair.get(place.partition(PREFIX)[2], base=base)
+        assert exact.content == moving.content
 
 
 async def test_what_was_asked_for_once_is_kept_for_a_minute_and_then_confirmed(pair: Pair):

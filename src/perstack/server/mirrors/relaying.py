@@ -53,6 +53,11 @@ def mirrors_of(context: Context) -> dict[str, Mirror]:
 Answer = Callable[[Request, "Context", Mirror], Awaitable[Response]]
 
 
+def origin_path(mirror: Mirror) -> str:
+    """Where an upstream has its own paths here."""
+    return f"/upstream/{quote(mirror.upstream.name, safe=':')}"
+
+
 def check_read(caller: Caller | None, told: Told, name: str | None = None) -> None:
     """Raises Refused (404) where only our key may read, and the caller may not read here."""
     if told.is_private and (caller is None or not caller.may("read", name)):
@@ -106,7 +111,8 @@ async def expert(request: Request, context: Context, mirror: Mirror) -> Response
     check_read(caller, told, name)
     if what.spec.kind in ("version", "digest"):
         return _told(request, context, told, PUBLIC_EXACT)
-    place = f"{PREFIX}/experts/{quote(f'{name}@{chosen.version}', safe='')}"
+    above = origin_path(mirror) if "upstream" in request.params else ""
+    place = f"{above}{PREFIX}/experts/{quote(f'{name}@{chosen.version}', safe='')}"
     return _told(request, context, told, PUBLIC_MOVING, content_location=place)
 
 
@@ -213,7 +219,7 @@ async def config(request: Request, context: Context, mirror: Mirror) -> Response
     caller = await reader(request, context)
     told = await mirror.config()
     check_read(caller, told)
-    place = f"/upstream/{quote(mirror.upstream.name, safe=':')}"
+    place = origin_path(mirror)
     api = f"{context.settings.url}{place}{PREFIX}"
     said = replace(
         msgspec.json.decode(told.body, type=IndexConfig),
