@@ -11,7 +11,7 @@ from ..queries import organizations as orgs
 from ..queries.organizations import Key, Organization
 from ..storage.repository import Session
 from ..wire.http import Issue, Refused, Request, Response, answered, bad_request, invalid, not_found
-from ..wire.intake import Reading
+from ..wire.reading import Reading
 from ..wire.routing import Route
 from ..wire.telling import date
 from ..writes.holders import (

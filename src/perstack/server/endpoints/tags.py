@@ -21,7 +21,7 @@ from ..wire.http import (
     not_found,
     validated,
 )
-from ..wire.intake import Reading, matching
+from ..wire.reading import Reading, matching
 from ..wire.routing import Route
 from ..writes.changes import drop_tag, put_tag
 from .access import demand, required

@@ -16,7 +16,8 @@ from ..queries.experts import Asked
 from ..storage.repository import Session
 from ..storage.rows import Found
 from ..wire.http import Issue, Refused, Request, Response, answered, bad_request, invalid, told
-from ..wire.intake import MAX_TAGS, Reading, a_tag, publish_request
+from ..wire.intake import MAX_TAGS, a_tag, publish_request
+from ..wire.reading import Reading
 from ..wire.routing import Route
 from ..wire.telling import answer_of
 from ..writes.changes import Wishes, unpublish, update

@@ -29,8 +29,8 @@ from ..wire.http import (
     told,
     validated,
 )
-from ..wire.intake import Reading
 from ..wire.openapi import About
+from ..wire.reading import Reading
 from ..wire.routing import Route
 from ..wire.telling import expert_json
 from ..writes.changes import quarantine

@@ -33,8 +33,8 @@ from ..queries.trusted import Publisher
 from ..settings import Settings
 from ..storage.repository import Session
 from ..wire.http import Issue, Refused, Request, Response, answered, invalid
-from ..wire.intake import Reading
 from ..wire.openapi import About
+from ..wire.reading import Reading
 from ..wire.routing import Route
 from ..wire.telling import date
 from ..writes.holders import NewKey, check_grant
