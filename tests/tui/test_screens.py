@@ -15,6 +15,7 @@ from perstack.models import Hear, Reply, Request
 from perstack.models.model import Delta
 from perstack.ops.history.jobs import JobSummary
 from perstack.ops.running.order import Order
+from perstack.store import Status
 from perstack.testing import MemoryStore, ScriptedModel, calls, says
 from perstack.tui import Beginning, Desk, Entry, Workbench
 from perstack.tui.screens.checkpoints import Checkpoints
@@ -388,6 +389,16 @@ async def test_a_job_of_another_process_is_followed(workspace: Path):
         assert not follow.session.at_work
 
 
+@pytest.mark.parametrize("status", ["completed", "running"])
+async def test_a_job_that_is_gone_meanwhile_is_told_and_not_opened(workspace: Path, status: Status):
+    desk = desk_in(workspace)
+    await play(desk)
+    [job] = await desk.jobs()
+    async with opened(desk_in(workspace)) as (bench, _):
+        await bench.open_job(replace(job, status=status)).wait()
+        assert isinstance(bench.screen, Home)
+
+
 @proves("workbench.asked-first")
 @pytest.mark.parametrize(("key", "made"), [("a", True), ("enter", False)])
 async def test_a_call_is_made_only_if_it_is_allowed(workspace: Path, key: str, made: bool):
@@ -508,6 +519,13 @@ async def test_a_file_that_is_saved_is_read_again(workspace: Path):
         await until(
             pilot, lambda: "expert:project:newcomer" in [option.id for option in rows.options]
         )
+
+
+async def test_an_editor_that_is_no_command_is_told(workspace: Path):
+    order = order_in(workspace, ScriptedModel({}))
+    async with opened(Desk(replace(order, env={**order.env, "EDITOR": "vi '"}))) as (bench, _):
+        await bench.action_edit().wait()
+        assert isinstance(bench.screen, Home)
 
 
 async def test_typing_goes_to_the_field_that_has_it(workspace: Path):

@@ -126,11 +126,9 @@ class Access:
 
 
 class Account:
-    """One job. `version` counts every change, `grown` only those that add rows."""
+    """One job. failure: why it could not begin, or not go on. notes: what to look at, a sentence each."""
 
     def __init__(self, events: Sequence[Event] = ()) -> None:
-        self.version = 0
-        self.grown = 0
         self.settled: Settled | None = None
         self.failure: BaseException | None = None
         self.notes: list[str] = []
@@ -166,8 +164,6 @@ class Account:
         """What was told since the last time."""
         for one in told:
             self._take(one)
-        if told:
-            self.version += 1
 
     def _take(self, told: Told) -> None:
         match told:
@@ -249,7 +245,6 @@ class Account:
         for row in rows:
             self.lines[row.run_id].rows.append(row)
         self._stand(job)
-        self.grown += bool(rows)
 
     def _hushed(self, run: str) -> None:
         self.voices.pop(run, None)

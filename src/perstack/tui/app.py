@@ -382,13 +382,13 @@ class Workbench(App[int]):
         env = self.desk.order.env
         editor = env.get("VISUAL") or env.get("EDITOR") or "vi"
         try:
+            command = shlex.split(editor)
             with self.suspend():
-                subprocess.run([*shlex.split(editor), str(path)], check=False)  # noqa: ASYNC221  # the screen is the editor's
-        except OSError as error:
+                subprocess.run([*command, str(path)], check=False)  # noqa: ASYNC221  # the screen is the editor's
+        except (OSError, ValueError) as error:  # ValueError: a quote without its end
+            why = error.strerror if isinstance(error, OSError) else error
             self.notify(
-                f"{editor} cannot be started: {error.strerror}. Set EDITOR.",
-                severity="error",
-                markup=False,
+                f"{editor} cannot be started: {why}. Set EDITOR.", severity="error", markup=False
             )
             return
         self.refresh()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio.to_thread
 import msgspec
 
+from perstack.errors import UserError
 from perstack.job import Call, Job, Run, UserSpoke
 from perstack.ops.running.at_work import AtWork, Ended, Failed, Source, Watch
 from perstack.ops.running.fork import Change, fork
@@ -39,6 +40,8 @@ class Session:
     async def kept(cls, desk: Desk, job: str, *, follow: bool = False) -> Session:
         """A job as its log has it. follow: another process is at it. Raises PerstackError."""
         events = await desk.events(job)
+        if not events:  # it was in the list a moment ago
+            raise UserError(f"Job {job} is not there any more.")
         account = await anyio.to_thread.run_sync(Account, events)
         session = cls(desk, account.job.expert, account)
         if follow:
