@@ -15,7 +15,7 @@ from perstack.server.identity.keys import SCOPES, OrganizationType, Role, Scope
 from perstack.server.queries import organizations as orgs
 from perstack.server.queries.audit import Actor
 from perstack.server.storage.repository import Repository, Session
-from perstack.server.writes.holders import create_organization, issue_key
+from perstack.server.writes.holders import DEFAULT_DAYS, create_organization, days_ms, issue_key
 
 BASE: dict[str, dict[str, Any]] = {
     "@perstack/base": {
@@ -130,6 +130,7 @@ class Registry:
         account: str | None = None,
         role: Role = "owner",
         type: OrganizationType | None = None,
+        days: int = DEFAULT_DAYS,
         **more: Any,
     ) -> str:
         """A key of an organization, which is made if there is none: a team, unless `type` says otherwise."""
@@ -153,6 +154,7 @@ class Registry:
                 name="test",
                 scopes=scopes or SCOPES,
                 account=holder,
+                lasts_ms=days_ms(days),
                 **more,
             )
             return made.secret

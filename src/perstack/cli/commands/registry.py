@@ -25,6 +25,7 @@ from perstack.server.writes.holders import (
     DEFAULT_DAYS,
     account_fault,
     create_organization,
+    days_ms,
     issue_key,
     network_fault,
     organization_fault,
@@ -215,8 +216,8 @@ def create_key(
             scopes=scopes or SCOPES,
             patterns=patterns,
             networks=networks,
-            days=days,
             account=holder,
+            lasts_ms=days_ms(days),
         )
         return made.secret
 

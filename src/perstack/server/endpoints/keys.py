@@ -18,6 +18,7 @@ from ..writes.holders import (
     DEFAULT_DAYS,
     NewKey,
     check_grant,
+    days_ms,
     issue_key,
     network_fault,
     pattern_fault,
@@ -143,8 +144,8 @@ async def create_key(request: Request, context: Context) -> Response:
             scopes=scopes,
             patterns=patterns,
             networks=networks,
-            days=days,
             account=_holder(session, caller, where, account),
+            lasts_ms=days_ms(days),
         )
 
     made = await context.repository.write(write)

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from ..queries.audit import Actor
 from ..storage.repository import Session
-from ..writes.holders import MAX_DAYS, create_organization, issue_key
+from ..writes.holders import MAX_DAYS, create_organization, days_ms, issue_key
 
 ADMIN = "admin"
 """The organization of who runs the server."""
@@ -21,7 +21,9 @@ def first_key(session: Session, at: int) -> str | None:
         return None
     actor = Actor("local", subject="server")
     organization = create_organization(session, actor, at, name=ADMIN, type="serviceAdmin")
-    return issue_key(session, actor, organization, at, name="first key", days=MAX_DAYS).secret
+    return issue_key(
+        session, actor, organization, at, name="first key", lasts_ms=days_ms(MAX_DAYS)
+    ).secret
 
 
 def hand_over(key: str, file: Path, stream: TextIO | None = None) -> str:

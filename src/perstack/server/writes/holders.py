@@ -27,7 +27,6 @@ from ..queries.organizations import Key, Organization
 from ..storage.repository import Session
 from ..wire.http import Issue, Refused, bad_request, invalid, not_found
 
-MINUTE_MS = 60 * 1000
 DAY_MS = 24 * 3600 * 1000
 DEFAULT_DAYS = 90
 MAX_DAYS = 365
@@ -42,6 +41,13 @@ class NewKey(NamedTuple):
     secret: str
 
 
+def days_ms(days: int) -> int:
+    """For how long a key lasts that is to last for `days`. Raises Refused (422)."""
+    if not 1 <= days <= MAX_DAYS:
+        raise invalid(Issue(("expiresInDays",), "invalid_number", f"Expected 1 to {MAX_DAYS}"))
+    return days * DAY_MS
+
+
 def issue_key(
     session: Session,
     actor: Actor,
@@ -52,65 +58,10 @@ def issue_key(
     scopes: tuple[Scope, ...] = SCOPES,
     patterns: tuple[str, ...] = (),
     networks: tuple[str, ...] = (),
-    days: int = DEFAULT_DAYS,
     account: str | None = None,
+    lasts_ms: int = DEFAULT_DAYS * DAY_MS,
 ) -> NewKey:
-    """A new key. account: its id; None for a machine's own. days: until it expires."""
-    if not 1 <= days <= MAX_DAYS:
-        raise invalid(Issue(("expiresInDays",), "invalid_number", f"Expected 1 to {MAX_DAYS}"))
-    return _issue(
-        session,
-        actor,
-        organization,
-        at,
-        name=name,
-        scopes=scopes,
-        patterns=patterns,
-        networks=networks,
-        expires_at=at + days * DAY_MS,
-        account=account,
-    )
-
-
-def issue_short_key(
-    session: Session,
-    actor: Actor,
-    organization: Organization,
-    at: int,
-    *,
-    name: str,
-    scopes: tuple[Scope, ...],
-    patterns: tuple[str, ...],
-    minutes: int,
-) -> NewKey:
-    """A new key for one job of a machine."""
-    return _issue(
-        session,
-        actor,
-        organization,
-        at,
-        name=name,
-        scopes=scopes,
-        patterns=patterns,
-        networks=(),
-        expires_at=at + minutes * MINUTE_MS,
-        account=None,
-    )
-
-
-def _issue(
-    session: Session,
-    actor: Actor,
-    organization: Organization,
-    at: int,
-    *,
-    name: str,
-    scopes: tuple[Scope, ...],
-    patterns: tuple[str, ...],
-    networks: tuple[str, ...],
-    expires_at: int,
-    account: str | None,
-) -> NewKey:
+    """A new key. account: its id; None for a machine's own."""
     secret = new_key()
     key = Key(
         id=_ids.drawn(),
@@ -122,7 +73,7 @@ def _issue(
         patterns=" ".join(patterns),
         networks=" ".join(networks),
         created_at=at,
-        expires_at=expires_at,
+        expires_at=at + lasts_ms,
         revoked_at=None,
         used_at=None,
     )

@@ -19,16 +19,14 @@ from ..queries.trusted import Publisher
 from ..storage.repository import Session
 from ..wire.http import Refused, bad_request, not_found
 from .changes import Act
-from .holders import NewKey, issue_short_key
+from .holders import DAY_MS, NewKey, issue_key
 
-KEY_MINUTES = 15
+KEY_MS = 15 * 60 * 1000
 SCOPES: tuple[Scope, ...] = ("read", "publish-new", "publish-update", "tag")
 """What the key of a job may do, to the names that trust it."""
 
 MAX_PUBLISHERS = 32
 """Of one Expert."""
-
-DAY_MS = 24 * 3600 * 1000
 
 
 def check_name(session: Session, caller: Caller, name: str) -> None:
@@ -113,7 +111,7 @@ def exchange(
     organization = orgs.organization(session, whose.pop())
     assert organization is not None  # publishers refer to it
     names = tuple(dict.fromkeys(one.name for one in fitting))
-    made = issue_short_key(
+    made = issue_key(
         session,
         Actor(address, subject=identity.subject),
         organization,
@@ -121,7 +119,7 @@ def exchange(
         name=f"{identity.repository}, {identity.workflow}"[:255],
         scopes=SCOPES,
         patterns=names,
-        minutes=KEY_MINUTES,
+        lasts_ms=KEY_MS,
     )
     # for as long as the token could be sent again, and the key be asked about
     forget_at = max(identity.expires_at, at) + DAY_MS
