@@ -202,6 +202,7 @@ class FileLog:
         self._job = job
         self._path = root / "jobs" / job / LOG
         self._fd = -1
+        self._events: list[Event] = []
         self._end = End()
         self._named = False  # the way to the file is on stable storage too
         self._shut = f"{self._path} is not open for writing."
@@ -229,7 +230,7 @@ class FileLog:
             except BaseException:
                 os.close(fd)
                 raise
-            self._fd, self._end, self._shut = fd, end, ""
+            self._fd, self._events, self._end, self._shut = fd, events, end, ""
             sign(folder, since=utc(time.time()))
             return tuple(events)
 
@@ -255,6 +256,7 @@ class FileLog:
                 written += os.write(self._fd, line[written:])
             # One assignment: an interrupt finds the log before this event or after it.
             self._end = after
+            self._events.append(placed)
         except OSError as error:
             raise self._why(error) from error
         finally:
@@ -298,14 +300,22 @@ class FileLog:
         self._shut = f"{self._path} is not open for writing."
         try:
             # What is left beside the log is for convenience; its faults are told by whoever reads the log.
-            with suppress(PerstackError, IllegalEvent):
-                load_summary(self._root, self._job)
-            with suppress(PerstackError, OSError):
-                with open_folder(self._root, self._job) as folder:
-                    if folder is not None:
-                        os.unlink(OWNER, dir_fd=folder.fd)
+            with (
+                suppress(PerstackError, OSError),
+                open_folder(self._root, self._job) as folder,
+            ):
+                if folder is not None:
+                    with suppress(PerstackError, OSError, IllegalEvent):
+                        self._leave_summary(folder)
+                    os.unlink(OWNER, dir_fd=folder.fd)
         finally:
             os.close(fd)
+
+    def _leave_summary(self, folder: Folder) -> None:
+        """Says what the log amounts to. Nothing, if it is empty or an interrupt kept an event from our list."""
+        if self._events and len(self._events) == self._end.seq:
+            summary = summary_of(fold(self._events))
+            replace_file(folder, HEAD, render_head(summary, self._end))
 
 
 def load_summary(root: Path, job: str) -> Summary | None:
