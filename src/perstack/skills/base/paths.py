@@ -28,6 +28,7 @@ from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -403,6 +404,7 @@ def _split(text: str) -> Parts:
     return tuple(part for part in text.split("/") if part not in ("", "."))
 
 
+@lru_cache(maxsize=64)
 def _kept_parts(root: str, place: _kept.Place | None) -> dict[Parts, _kept.Keeping]:
     """What is kept, by its components beneath the root, in lower case."""
     keys = tuple(f"{root}/{name}" for name in KEY_FILES)
