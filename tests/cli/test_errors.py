@@ -524,7 +524,15 @@ def test_a_closed_stdout_is_an_error_before_anything_runs(workspace: Path):
 
 
 @pytest.mark.parametrize(
-    "args", [("--help",), ("log",), ("log", "--json"), ("show", "worker"), ("replay", "job")]
+    "args",
+    [
+        ("--help",),
+        ("log",),
+        ("log", "--json"),
+        ("show", "worker"),
+        ("replay", "job"),
+        ("replay", "job", "--output", "text"),
+    ],
 )
 def test_a_full_stdout_is_an_error(args: tuple[str, ...], here: Here, workspace: Path):
     with ModelServer([Says("one")]) as server:

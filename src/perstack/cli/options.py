@@ -132,6 +132,17 @@ class ReasoningBudget(click.ParamType[Reasoning]):
         self.fail(f"{text!r} is neither {', '.join(LEVELS)} nor a number of tokens.", param, ctx)
 
 
+def _stacked(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several options as one decorator; `--help` shows them in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def run_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that settle how an Expert runs; the command gets them as one argument, `flags`."""
 
@@ -155,92 +166,77 @@ def run_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     return project_options(_model_options(with_flags))
 
 
-def _model_options(command: Command) -> Command:
-    for option in reversed(
-        (
-            provider_option,
-            click.option("--model", help="Model, by the provider's name for it."),
-            click.option(
-                "--reasoning-budget",
-                type=ReasoningBudget(),
-                help="How much the model may think: none, minimal, low, medium, high or tokens.",
-            ),
-            click.option(
-                "--max-steps",
-                type=click.IntRange(min=1),
-                help="Replies of the model, over all runs of the job [default: 100].",
-            ),
-            click.option(
-                "--max-retries",
-                type=click.IntRange(min=0),
-                help="Times a failed request is tried again [default: 5].",
-            ),
-            click.option(
-                "--timeout",
-                type=click.IntRange(min=1),
-                help="Milliseconds one reply of the model may take [default: 300000].",
-            ),
-            click.option(
-                "--max-tokens",
-                type=click.IntRange(min=1),
-                help="Input and output tokens, over all runs of the job.",
-            ),
-            click.option(
-                "--max-duration",
-                type=click.IntRange(min=1),
-                help="Milliseconds the job may work, waiting for you not counted.",
-            ),
-            click.option(
-                "--max-cost",
-                type=click.FloatRange(min=0, min_open=True),
-                help="US dollars the model may cost, over all runs of the job.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+_model_options = _stacked(
+    provider_option,
+    click.option("--model", help="Model, by the provider's name for it."),
+    click.option(
+        "--reasoning-budget",
+        type=ReasoningBudget(),
+        help="How much the model may think: none, minimal, low, medium, high or tokens.",
+    ),
+    click.option(
+        "--max-steps",
+        type=click.IntRange(min=1),
+        help="Replies of the model, over all runs of the job [default: 100].",
+    ),
+    click.option(
+        "--max-retries",
+        type=click.IntRange(min=0),
+        help="Times a failed request is tried again [default: 5].",
+    ),
+    click.option(
+        "--timeout",
+        type=click.IntRange(min=1),
+        help="Milliseconds one reply of the model may take [default: 300000].",
+    ),
+    click.option(
+        "--max-tokens",
+        type=click.IntRange(min=1),
+        help="Input and output tokens, over all runs of the job.",
+    ),
+    click.option(
+        "--max-duration",
+        type=click.IntRange(min=1),
+        help="Milliseconds the job may work, waiting for you not counted.",
+    ),
+    click.option(
+        "--max-cost",
+        type=click.FloatRange(min=0, min_open=True),
+        help="US dollars the model may cost, over all runs of the job.",
+    ),
+)
 
 
-def project_options(command: Command) -> Command:
-    """Where the definitions and the environment come from."""
-    for option in reversed(
-        (
-            config_option,
-            env_path_option,
-        )
-    ):
-        command = option(command)
-    return command
+project_options = _stacked(
+    config_option,
+    env_path_option,
+)
+"""Where the definitions and the environment come from."""
 
 
-def job_options(command: Command) -> Command:
-    """Which job: a new one, or one that goes on, and from where. What they say together, `goes_on` checks."""
-    for option in reversed(
-        (
-            click.option("--job-id", help="Id for the new job."),
-            click.option(
-                "--continue",
-                "continue_latest",
-                is_flag=True,
-                help="Go on with this Expert's latest job.",
-            ),
-            click.option("--continue-job", metavar="JOB", help="Go on with this job."),
-            click.option(
-                "--resume-from",
-                metavar="CHECKPOINT",
-                help="Go on from here; needs --continue-job.",
-            ),
-            click.option(
-                "-i",
-                "--interactive-tool-call-result",
-                "answer",
-                is_flag=True,
-                help="The query answers the question the job waits with.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+job_options = _stacked(
+    click.option("--job-id", help="Id for the new job."),
+    click.option(
+        "--continue",
+        "continue_latest",
+        is_flag=True,
+        help="Go on with this Expert's latest job.",
+    ),
+    click.option("--continue-job", metavar="JOB", help="Go on with this job."),
+    click.option(
+        "--resume-from",
+        metavar="CHECKPOINT",
+        help="Go on from here; needs --continue-job.",
+    ),
+    click.option(
+        "-i",
+        "--interactive-tool-call-result",
+        "answer",
+        is_flag=True,
+        help="The query answers the question the job waits with.",
+    ),
+)
+"""Which job: a new one, or one that goes on, and from where. What they say together, `goes_on` checks."""
 
 
 def goes_on(
@@ -263,48 +259,38 @@ def goes_on(
     return found
 
 
-def rule_options(command: Command) -> Command:
-    """Rules on calls, beside those of the Experts; the command gets them as `approve` and `deny`."""
-    for option in reversed(
-        (
-            click.option(
-                "--approve",
-                multiple=True,
-                metavar="RULE",
-                help='Ask you before a call that the rule is about, e.g. "exec(git push *)"; repeatable.',
-            ),
-            click.option(
-                "--deny",
-                multiple=True,
-                metavar="RULE",
-                help="Make no call that the rule is about; repeatable.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+rule_options = _stacked(
+    click.option(
+        "--approve",
+        multiple=True,
+        metavar="RULE",
+        help='Ask you before a call that the rule is about, e.g. "exec(git push *)"; repeatable.',
+    ),
+    click.option(
+        "--deny",
+        multiple=True,
+        metavar="RULE",
+        help="Make no call that the rule is about; repeatable.",
+    ),
+)
+"""Rules on calls, beside those of the Experts; the command gets them as `approve` and `deny`."""
 
 
-def wall_options(command: Command) -> Command:
-    """Where programs run, and what they may read."""
-    for option in reversed(
-        (
-            click.option(
-                "--runtime",
-                type=click.Choice(get_args(RuntimeName)),
-                help=f"Where it runs [default: {DEFAULT_RUNTIME}].",
-            ),
-            click.option(
-                "--read",
-                multiple=True,
-                metavar="PATH",
-                type=click.Path(exists=True, path_type=Path),
-                help="A file or directory outside the workspace that programs in a sandbox may read; repeatable.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+wall_options = _stacked(
+    click.option(
+        "--runtime",
+        type=click.Choice(get_args(RuntimeName)),
+        help=f"Where it runs [default: {DEFAULT_RUNTIME}].",
+    ),
+    click.option(
+        "--read",
+        multiple=True,
+        metavar="PATH",
+        type=click.Path(exists=True, path_type=Path),
+        help="A file or directory outside the workspace that programs in a sandbox may read; repeatable.",
+    ),
+)
+"""Where programs run, and what they may read."""
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:

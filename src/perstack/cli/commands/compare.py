@@ -15,7 +15,7 @@ from perstack.ops.history.compare import compare as compared
 from perstack.ops.history.jobs import Place, history_place, need_history, store_at
 
 from ..exits import DONE, FINDINGS
-from ..places import store_option
+from ..places import history_option, store_option
 from ..text import blocks, one_line, say, table
 
 
@@ -23,11 +23,7 @@ from ..text import blocks, one_line, say, table
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
-@click.option(
-    "--workspace",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the jobs ran [default: PERSTACK_STORAGE_PATH, or else here].",
-)
+@history_option
 @store_option
 def compare(a: str, b: str, as_json: bool, workspace: Path | None, store: str | None) -> int:
     """Show where the jobs A and B part, and what each called, wrote and spent.

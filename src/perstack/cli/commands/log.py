@@ -51,7 +51,7 @@ from ..history import (
     summary_lines,
     tree,
 )
-from ..places import store_option
+from ..places import history_option, store_option
 from ..plain import plain
 from ..text import as_json_text, blocks, one_line, say
 
@@ -119,11 +119,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     multiple=True,
     help="Only jobs that stand so; repeatable.",
 )
-@click.option(
-    "--workspace",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the jobs ran [default: PERSTACK_STORAGE_PATH, or else here].",
-)
+@history_option
 @store_option
 def log(
     job_id: str | None,

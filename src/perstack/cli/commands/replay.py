@@ -26,7 +26,7 @@ from perstack.ops.history.jobs import (
 from perstack.ops.history.replay import Parting, parting_of, verify
 
 from ..exits import DONE, INTEGRITY
-from ..places import store_option
+from ..places import history_option, store_option
 from ..text import one_line, say
 
 
@@ -48,11 +48,7 @@ from ..text import one_line, say
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Check the log, and that it tells what this file holds: the stdout of `perstack run`.",
 )
-@click.option(
-    "--workspace",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the job ran [default: PERSTACK_STORAGE_PATH, or else here].",
-)
+@history_option
 @store_option
 def replay(
     job: str,
@@ -91,7 +87,7 @@ def _tell_people(history: History, all_: bool) -> None:
     from ..live import live_account
 
     def lost(error: OSError) -> None:
-        raise BrokenPipeError from error
+        raise error
 
     with utf8_stdout() as out, live_account(out, lost) as ears:
         for moment in history.moments(all=all_):
