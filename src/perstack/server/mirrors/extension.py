@@ -30,7 +30,7 @@ from ..storage.repository import Session
 from ..wire.http import Request, Response, answered, bad_request, not_found, validated
 from ..wire.routing import Handler, Route
 from . import relaying
-from .mirroring import TIMEOUT_S, Mirror
+from .mirroring import Mirror
 from .relaying import Answer, mirrors_of
 from .through import resolve_mirrored
 from .upstreams import Rules, Upstream, keys_of, rules_of
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from ..app import Context
 
 ORIGINS = "/upstream/{upstream}"
+TIMEOUT_S = 10.0
+"""For one answer of an upstream."""
 
 
 @asynccontextmanager

@@ -35,7 +35,8 @@ from ..wire.http import (
     not_found,
     validated,
 )
-from .mirroring import Mirror, Told
+from .keeping import Told
+from .mirroring import Mirror
 from .upstreams import Rules, Upstream
 
 if TYPE_CHECKING:
