@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Protocol
 
@@ -27,28 +27,42 @@ Arrival = tuple[Command | None, Event]
 
 
 class Inbox:
-    """What comes in while a job runs: results of its commands, and words from outside.
+    """What comes in while a job runs: results of its commands, and words from outside. One at a time receives.
 
     Unbounded: results are at most one per command in flight, and words from outside are few and must not wait.
     """
 
     def __init__(self) -> None:
-        self._in, self._out = anyio.create_memory_object_stream[Arrival](math.inf)
+        self._arrived: deque[Arrival] = deque()
+        self._awaited: anyio.Event | None = None
+        self._closed = False
 
     def say(self, event: Event) -> None:
-        """A word from outside. It is written down if it may follow, and dropped if it came too late."""
-        self._in.send_nowait((None, event))
+        """A word from outside. It is written down if it may follow, and dropped if it came too late.
+
+        Raises ClosedResourceError once nobody receives any more.
+        """
+        self._put((None, event))
 
     def land(self, command: Command, event: Event) -> None:
         """The result of a command."""
-        self._in.send_nowait((command, event))
+        self._put((command, event))
 
     async def receive(self) -> Arrival:
-        return await self._out.receive()
+        while not self._arrived:
+            self._awaited = anyio.Event()
+            await self._awaited.wait()
+        return self._arrived.popleft()
 
     def close(self) -> None:
-        self._in.close()
-        self._out.close()
+        self._closed = True
+
+    def _put(self, arrival: Arrival) -> None:
+        if self._closed:
+            raise anyio.ClosedResourceError
+        self._arrived.append(arrival)
+        if self._awaited is not None:
+            self._awaited.set()
 
 
 async def drive(job: Job, log: Appends, perform: Perform, inbox: Inbox, tell: Tell) -> Job:
