@@ -11,6 +11,7 @@ from perstack.job import Heard, ProxyAccess, SkillConnected, SkillStarting, acti
 from perstack.ops.running.at_work import Noticed, Past
 from perstack.tui.account import Access, Account
 from perstack.tui.export import markdown_of
+from perstack.tui.outline import Outline
 from tests.dialect.story import Story
 
 from .desks import NOON, desk_in, play
@@ -45,6 +46,18 @@ def test_a_rewind_takes_back_what_it_leaves_behind():
     account.take([Past(log[:4])])
     assert account.job == Account(log[:4]).job
     assert account.lines == Account(log[:4]).lines
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_account_that_is_told_anew_is_laid_out_anew(seed: int):
+    """Another process may go back in a job, and on again, before the next picture is drawn."""
+    account = Account(Story(Random(seed)).run().log.events)
+    outline, fresh = (Outline(account, lambda: NOON) for _ in range(2))
+    outline.lay(80)
+    account.take([Past(Story(Random(seed + 1)).run().log.events)])
+    outline.lay(80)
+    fresh.lay(80)
+    assert (outline.items, outline.ends) == (fresh.items, fresh.ends)
 
 
 async def story(workspace: Path, *answers: str) -> Account:
