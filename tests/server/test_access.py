@@ -9,7 +9,7 @@ import pytest
 
 from perstack.registry import PREFIX
 from perstack.server.endpoints import ROUTES
-from perstack.server.extensions import trusted
+from perstack.server.extensions import attestations, trusted
 from perstack.server.identity.keys import ALLOWED, SCOPES, Scope, new_key
 from perstack.server.queries import audit
 
@@ -69,6 +69,14 @@ ENDPOINTS = {
     "DELETE /experts/{key}/trusted-publishers/{id}": Endpoint(
         "DELETE", f"{X}/trusted-publishers/none", "keys", 400
     ),
+    "GET /experts/{key}/attestations": Endpoint("GET", f"{X}%402.0.0/attestations", None, 200),
+    "POST /experts/{key}/attestations": Endpoint(
+        "POST",
+        f"{X}%402.0.0/attestations",
+        "publish-update",
+        400,
+        {"payloadType": "application/json", "payload": "", "signatures": []},
+    ),
     "GET /documents/sha256/{hex}": Endpoint("GET", "/documents/sha256/DIGEST", None, 200),
     "GET /whoami": Endpoint("GET", "/whoami", "", 200),
     "GET /keys": Endpoint("GET", "/keys", "keys", 200),
@@ -84,12 +92,23 @@ ENDPOINTS = {
     "DELETE /orgs/{org}/members/{account}": Endpoint(
         "DELETE", "/orgs/acme/members/eve", "owners", 404
     ),
+    "GET /orgs/{org}/attestation-keys": Endpoint("GET", "/orgs/acme/attestation-keys", "keys", 404),
+    "POST /orgs/{org}/attestation-keys": Endpoint(
+        "POST",
+        "/orgs/acme/attestation-keys",
+        "keys",
+        404,
+        {"name": "k", "publicKey": "A" * 43 + "="},
+    ),
+    "DELETE /orgs/{org}/attestation-keys/{id}": Endpoint(
+        "DELETE", "/orgs/acme/attestation-keys/none", "keys", 404
+    ),
     "GET /orgs/{org}/audit": Endpoint("GET", "/orgs/acme/audit", "audit", 404),
 }
 
 
 def test_every_endpoint_is_in_the_table():
-    routes = (*ROUTES, *trusted.EXTENSION.routes)
+    routes = (*ROUTES, *trusted.EXTENSION.routes, *attestations.EXTENSION.routes)
     there = {f"{route.method} {route.pattern.removeprefix(PREFIX)}" for route in routes}
     # where a token is shown, no key is asked for
     assert there - {"POST /oidc/exchange"} == ENDPOINTS.keys()

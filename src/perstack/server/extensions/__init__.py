@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..app import Extension
-from . import index, insight, log, operations, policing, resolving, search, trusted
+from . import attestations, index, insight, log, operations, policing, resolving, search, trusted
 
 EXTENSIONS: tuple[Extension, ...] = (
     policing.EXTENSION,
@@ -14,5 +14,6 @@ EXTENSIONS: tuple[Extension, ...] = (
     insight.EXTENSION,
     operations.EXTENSION,
     trusted.EXTENSION,
+    attestations.EXTENSION,
 )
 """In the order in which they are asked."""

@@ -96,6 +96,7 @@ def mirrored(
     mine: dict[str, Answer] = {
         f"{PREFIX}/experts/{{key}}": relaying.expert,
         f"{PREFIX}/experts/{{key}}/versions": relaying.versions,
+        f"{PREFIX}/experts/{{key}}/attestations": relaying.attestations,
         f"{PREFIX}/index/{{key}}": relaying.index,
         f"{PREFIX}/index/_/{{key}}": relaying.index,
         f"{TLOG}/proof/{{key}}": relaying.proof,

@@ -190,6 +190,11 @@ class Mirror:
         key = quote(f"{name}@{version}", safe="")
         return await self._known(Wanted(f"/tlog/proof/{key}", MAX_OTHER))
 
+    async def attestations(self, name: str, version: str) -> Told:
+        """What is said of a version that is listed, with the keys to check it. Raises Refused."""
+        key = quote(f"{name}@{version}", safe="")
+        return await self._known(Wanted(f"/experts/{key}/attestations", MAX_INDEX))
+
     # The upstream as a whole
 
     async def log(self, path: str) -> Told:

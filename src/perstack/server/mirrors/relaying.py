@@ -158,6 +158,19 @@ async def proof(request: Request, context: Context, mirror: Mirror) -> Response:
     return _told(request, context, told, MOVING, kind=TEXT)
 
 
+async def attestations(request: Request, context: Context, mirror: Mirror) -> Response:
+    """As the upstream has them: it is not for us to check them."""
+    caller = await reader(request, context)
+    what = key_of(request)
+    if what.spec.kind != "version":
+        raise not_found("Name an exact version")
+    name = what.spec.name
+    listing, _ = await mirror.listing(name)
+    told = await mirror.attestations(name, _chosen(what, listing).version)
+    check_read(caller, told, name)
+    return _told(request, context, told, PUBLIC_LIST)
+
+
 async def document(
     rules: Rules, request: Request, context: Context, only: Mirror | None
 ) -> Response | None:

@@ -7,14 +7,22 @@ from typing import NamedTuple
 
 import msgspec
 
-from perstack.definition import Expert, InteractiveSkill, RemoteSkill, StdioSkill, short_of
+from perstack.definition import (
+    Expert,
+    InteractiveSkill,
+    RemoteSkill,
+    StdioSkill,
+    short_of,
+    short_predicate_type,
+)
 from perstack.registry import Deprecation, Diff, Finding, expert_of
 
 from ..extensions.insight import difference, document, findings_of
 from ..extensions.resolving import Walk
 from ..extensions.seeing import seen_expert, seen_version
 from ..identity.issuers import site_of
-from ..queries import experts, graph
+from ..queries import attestations, experts, graph
+from ..queries.attestations import AttestationRow
 from ..queries.experts import Asked, asked
 from ..queries.trusted import Provenance, provenance
 from ..storage.repository import Session
@@ -67,6 +75,15 @@ class Source(NamedTuple):
     job: Provenance
 
 
+class Attested(NamedTuple):
+    """An attestation as its page shows it. keys: whose signatures it has, the beginnings of their ids."""
+
+    kind: str
+    row: AttestationRow
+    keys: tuple[tuple[str, bool], ...]
+    """Each with whether it was revoked since."""
+
+
 class ExpertPage(NamedTuple):
     """One version, whole. fetches: by day, oldest first, one for each of DAYS."""
 
@@ -84,6 +101,7 @@ class ExpertPage(NamedTuple):
     findings: tuple[Finding, ...]
     fetches: tuple[int, ...]
     provenance: Source | None
+    attestations: tuple[Attested, ...]
 
     @property
     def is_latest(self) -> bool:
@@ -127,12 +145,27 @@ def expert_page(session: Session, what: Asked, at: int) -> ExpertPage:
         findings=findings_of(session, found),
         fetches=_by_day(session, found.expert, at),
         provenance=_source(session, found.version),
+        attestations=tuple(_attested(session, found.version)),
     )
 
 
 def _source(session: Session, version: VersionRow) -> Source | None:
     job = provenance(session, version.n)
     return Source(site_of(job.issuer, job.repository), job) if job else None
+
+
+def _attested(session: Session, version: VersionRow) -> Iterable[Attested]:
+    for row in attestations.attestations(session, version.n):
+        revoked = {
+            key.id: key.revoked_at is not None
+            for key in attestations.keys(session, row.organization)
+        }
+        ids = [each.keyid for each in row.opened.signatures]
+        yield Attested(
+            short_predicate_type(row.predicate_type),
+            row,
+            tuple((id[:12], revoked.get(id, False)) for id in ids),
+        )
 
 
 def _web(url: str) -> str:

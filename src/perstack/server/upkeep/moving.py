@@ -51,10 +51,14 @@ TABLES = (
     "trusted_publishers",
     "exchanges",
     "provenance",
+    "attestation_keys",
+    "attestations",
 )
 """In an order in which each refers only to those before it."""
 
-LATER = frozenset({"trusted_publishers", "exchanges", "provenance"})
+LATER = frozenset(
+    {"trusted_publishers", "exchanges", "provenance", "attestation_keys", "attestations"}
+)
 """Tables that exports of older versions do not have."""
 
 NUMBERED = ("experts", "versions")

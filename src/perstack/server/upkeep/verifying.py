@@ -8,13 +8,19 @@ still be found among its checkpoints.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
+
+import msgspec
 
 from perstack.errors import RegistryError, UserError
 from perstack.lock import digest_of
 from perstack.registry import (
+    BadAttestation,
     BadProof,
     expert_of,
+    key_id,
     leaf_hash,
+    open_attestation,
     open_checkpoint,
     parse_checkpoint,
     parse_entry,
@@ -22,7 +28,7 @@ from perstack.registry import (
     tiles_at_edge,
 )
 
-from ..queries import audit, mirror
+from ..queries import attestations, audit, mirror
 from ..storage import tlog
 from ..storage.repository import Session
 
@@ -34,6 +40,7 @@ def differences(session: Session, log_key: str) -> Iterator[str]:
     yield from wrong_documents(session)
     yield from wrong_log(session, log_key)
     yield from wrong_versions(session)
+    yield from wrong_attestations(session)
     yield from audit.breaks(session)
     yield from wrong_mirror(session)
 
@@ -140,6 +147,46 @@ def wrong_versions(session: Session) -> Iterator[str]:
     )
     if told != count:
         yield f"the log tells of {told} versions, and there are {count}"
+
+
+def wrong_attestations(session: Session) -> Iterator[str]:
+    """Whether each is signed with a key of those it is of, and all that were ever taken are there."""
+    told = {
+        (key, msgspec.json.decode(after, type=_Attested).id)
+        for key, after in session.all("SELECT target, after FROM audit WHERE action = 'attest'")
+    }
+    keys: dict[str, dict[str, bytes]] = {}
+    for organization, id, public in session.all(
+        "SELECT organization, id, public_key FROM attestation_keys"
+    ):
+        keys.setdefault(organization, {})[id] = bytes(public)
+        if key_id(bytes(public)) != id:
+            yield f"the attestation key {id} was changed"
+    for n, key, digest in session.all(
+        "SELECT DISTINCT v.n, e.name || '@' || v.version, v.digest FROM attestations a"
+        " JOIN versions v ON v.n = a.version JOIN experts e ON e.n = v.expert ORDER BY v.n"
+    ):
+        for row in attestations.attestations(session, n):
+            if (key, row.id) not in told:
+                yield f"nobody has posted the attestation {row.id} of {key}"
+            told.discard((key, row.id))
+            try:
+                whose = keys.get(row.organization, {})
+                statement, signatures = open_attestation(row.opened, key, digest, whose)
+            except (BadAttestation, msgspec.MsgspecError) as error:
+                yield f"the attestation {row.id} of {key} does not hold: {error}"
+                continue
+            now = sha256(bytes(row.envelope)).hexdigest(), statement.predicate_type, len(signatures)
+            if now != (row.id, row.predicate_type, len(row.opened.signatures)):
+                yield f"the attestation {row.id} of {key} was changed"
+    for key, id in sorted(told):
+        yield f"the attestation {id} of {key} is missing"
+
+
+class _Attested(msgspec.Struct, frozen=True):
+    """What the audit log says of an attestation."""
+
+    id: str
 
 
 def wrong_mirror(session: Session) -> Iterator[str]:
