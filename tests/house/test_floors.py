@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,13 @@ WORLD = {
 }
 
 
-def imports() -> Iterator[tuple[Path, str, str, bool]]:
+@cache
+def imports() -> tuple[tuple[Path, str, str, bool], ...]:
+    """As `imported` says. The house is read once for all tests: nothing changes in it while they run."""
+    return tuple(imported())
+
+
+def imported() -> Iterator[tuple[Path, str, str, bool]]:
     """(file, its room, what it imports as an absolute dotted name, whether it was written relatively)."""
     for path in sorted(SRC.rglob("*.py")):
         place = path.relative_to(SRC).with_suffix("").parts
