@@ -252,3 +252,15 @@ def test_another_provider_takes_neither_settings_nor_model_from_the_file():
 
 def test_a_model_in_a_file_that_names_no_provider_goes_with_any():
     assert settle(Project(model="gpt-5"), Flags(provider="openai")).model == "gpt-5"
+
+
+# Names that lead nowhere -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "x" * 300, "x/y"])
+def test_a_name_that_leads_nowhere_is_one_clear_error(name: str, tmp_path: Path):
+    write(tmp_path / "x", TOML)
+    with pytest.raises(UserError, match=r"Config file .* (is not found|cannot be read)"):
+        load_project(name, tmp_path)
+    with pytest.raises(UserError, match=r"Env file .* (is not found|cannot be read)"):
+        load_env([name], {}, tmp_path)

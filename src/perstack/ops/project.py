@@ -113,10 +113,21 @@ def _configured(config: str, cwd: Path) -> Path:
             f"--config takes a local file; {config} is not fetched. "
             "Download it, read it, and give the path of the copy."
         )
-    path = Path(os.path.abspath(cwd / Path(config).expanduser()))
-    if not path.exists():
-        raise UserError(f"Config file {config} is not found.")
+    path = Path(os.path.abspath(cwd / os.path.expanduser(config)))
+    if fault := _unreachable(path):
+        raise UserError(f"Config file {config} {fault}.")
     return path
+
+
+def _unreachable(path: Path) -> str:
+    """Why there is nothing to be read at `path`, "" if there is something."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "is not found"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return ""
 
 
 def _shown(path: Path, cwd: Path) -> str:
@@ -143,11 +154,12 @@ def load_env(
 def _read_env(name: str, cwd: Path, required: bool) -> dict[str, str]:
     from dotenv import dotenv_values  # only a command that runs something pays for it
 
-    path = cwd / Path(name).expanduser()
-    if not path.exists() or path.is_dir():  # `.env` is also a usual name for a virtual environment
+    path = cwd / os.path.expanduser(name)
+    fault = _unreachable(path)
+    if fault or path.is_dir():  # `.env` is also a usual name for a virtual environment
         if required:
             raise UserError(
-                f"Env file {name} is not found. Create it, or leave it out of --env-path."
+                f"Env file {name} {fault or 'is not found'}. Create it, or leave it out of --env-path."
             )
         return {}
     try:

@@ -6,6 +6,7 @@ any/directory                                          files, see files.py
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +37,7 @@ def store_at(place: str, env: Mapping[str, str], cwd: Path) -> Store:
     env: where credentials, region and endpoint come from, under their AWS_* names. Raises UserError.
     """
     if "://" not in place:
-        return FileStore(cwd / Path(place).expanduser())
+        return FileStore(cwd / os.path.expanduser(place))
     if not place.startswith("s3://"):
         raise UserError(f"{_named(place)}: history is kept in a directory or at {FORM}.")
     return ObjectStore(bucket_at(place, env))

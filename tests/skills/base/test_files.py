@@ -6,13 +6,14 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from perstack.errors import SkillUnavailable
 from perstack.skills.base import kernel
-from perstack.skills.base.files import LISTING_MAX, list_directory
+from perstack.skills.base.files import LISTING_MAX, get_file_info, list_directory
 from perstack.skills.base.paths import Workspace
 
 from .told import base_over
@@ -402,6 +403,25 @@ def test_a_very_large_directory_is_listed_in_part(tmp_path: Path):
     with Workspace(tmp_path) as workspace:
         told = list_directory(workspace, ".")
     assert (len(told["items"]), told["omitted"]) == (LISTING_MAX, 3)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "year"), [(1e12, "9999"), (-1e12, "0001")], ids=["after", "before"]
+)
+def test_a_time_that_no_calendar_has_is_told_as_the_nearest(seconds: float, year: str):
+    try:
+        made = tempfile.TemporaryDirectory(dir="/dev/shm")
+    except OSError as error:
+        pytest.skip(f"there is no file system in memory here: {error}")
+    with made as folder, Workspace(Path(folder).resolve()) as workspace:
+        path = Path(folder, "f")
+        path.touch()
+        os.utime(path, (seconds, seconds))
+        if path.stat().st_mtime != seconds:
+            pytest.skip("this file system keeps no such times")
+        [item] = list_directory(workspace, ".")["items"]
+        assert item["modified"].startswith(year)
+        assert get_file_info(workspace, "f")["accessed"].startswith(year)
 
 
 async def test_what_cannot_be_listed_is_named(tmp_path: Path):

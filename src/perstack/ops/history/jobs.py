@@ -6,6 +6,7 @@ the dialect from its log, so it is what `perstack run` said while the job ran.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -86,7 +87,7 @@ def history_place(
     named = store or env.get(STORAGE_URL_VARIABLE)
     if not named:
         return history_root(workspace, env, cwd)
-    return named if "://" in named else cwd / Path(named).expanduser()
+    return named if "://" in named else cwd / os.path.expanduser(named)
 
 
 def store_at(place: Place, env: Mapping[str, str] | None = None) -> Store:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from shutil import which
 from subprocess import PIPE, STDOUT
@@ -137,7 +138,8 @@ async def _build(
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        await process.stdin.send(text.encode())
+        with suppress(anyio.BrokenResourceError):  # it gave up before; what it says tells why
+            await process.stdin.send(text.encode())
         await process.stdin.aclose()
         rest = ""
         async for piece in TextReceiveStream(process.stdout, errors="replace"):

@@ -64,7 +64,7 @@ def workplace(
     named = DEFAULT_ENV_FILES if settings.env_paths is None else settings.env_paths
     keys = dict.fromkeys(
         (
-            *(start / Path(name).expanduser() for name in named),
+            *(start / os.path.expanduser(name) for name in named),
             *(each / name for each in (workspace, start) for name in DEFAULT_ENV_FILES),
         )
     )

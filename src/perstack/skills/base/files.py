@@ -35,6 +35,8 @@ LISTING_MAX = 10_000
 """Entries told of one directory; the rest is counted."""
 
 _OWNER_WRITES = stat.S_IWUSR
+_YEAR_1 = datetime.min.replace(tzinfo=UTC).timestamp()
+_YEAR_9999 = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def read_text_file(
@@ -428,5 +430,6 @@ def _spelled_size(size: int) -> str:
 
 
 def _spelled_time(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
+    """ISO 8601, UTC. A file system may keep times outside of these years."""
+    moment = datetime.fromtimestamp(min(max(seconds, _YEAR_1), _YEAR_9999), UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
