@@ -17,6 +17,7 @@ from perstack.errors import UserError, sole
 
 from .app import App, make_app, now_ms
 from .settings import PREFIX, Settings, settings_of
+from .storage.repository import sqlite_path
 from .upkeep.bootstrap import first_key, hand_over
 
 STOP_S = 10
@@ -48,10 +49,8 @@ def make_ready(settings: Settings, say: Callable[[str], None]) -> None:
 
 def key_file(settings: Settings) -> Path:
     """Where the first key is left: beside a database file, else here."""
-    url = settings.database_url
-    if url.startswith(("postgresql:", "postgres:")):
-        return Path("perstack-registry.admin-key")
-    return Path(f"{url.removeprefix('sqlite:')}.admin-key")
+    path = sqlite_path(settings.database_url)
+    return Path(f"{'perstack-registry' if path is None else path}.admin-key")
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> None:

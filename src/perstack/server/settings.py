@@ -32,7 +32,7 @@ class Settings:
     "default", or `action=per_minute/burst` with spaces. trusted_proxies: addresses whose X-Forwarded-For counts.
     plain: whether to listen beyond this machine without TLS. oidc_issuers: whose tokens are exchanged for keys:
     `github`, `gitlab`, `https://host=github`, `https://host=gitlab`, with spaces.
-    upstreams: which scopes are other registries', as `upstreams.py` reads it.
+    upstreams: which scopes are other registries', as `mirrors/upstreams.py` reads it.
     """
 
     database_url: str = "perstack-registry.db"

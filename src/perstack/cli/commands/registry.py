@@ -18,7 +18,7 @@ from perstack.server.identity.keys import SCOPES
 from perstack.server.queries import organizations as orgs
 from perstack.server.queries.audit import Actor
 from perstack.server.queries.organizations import Organization
-from perstack.server.storage.repository import Session, open_repository
+from perstack.server.storage.repository import Session, open_repository, sqlite_path
 from perstack.server.wire.http import Refused
 from perstack.server.wire.telling import date
 from perstack.server.writes.holders import (
@@ -366,14 +366,10 @@ def _settings(database_url: str | None) -> Settings:
 def _there(database_url: str | None) -> Settings:
     """The settings for a database that has to be there: none is made by looking for it. Raises UserError."""
     settings = _settings(database_url)
-    url = settings.database_url
-    if (
-        not url.startswith(("postgresql:", "postgres:"))
-        and not Path(url.removeprefix("sqlite:")).exists()
-    ):
+    path = sqlite_path(settings.database_url)
+    if path is not None and not Path(path).exists():
         raise UserError(
-            f"There is no database {url.removeprefix('sqlite:')}. Name it with --database; `perstack registry "
-            "serve` makes a new one."
+            f"There is no database {path}. Name it with --database; `perstack registry serve` makes a new one."
         )
     return settings
 

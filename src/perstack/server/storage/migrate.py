@@ -49,13 +49,17 @@ def pending(session: Session) -> list[Migration]:
     return [migration for migration in known if migration.number not in applied]
 
 
-def note_applied(session: Session, migration: Migration) -> None:
-    session.run(
-        "INSERT INTO migrations (number, name, digest) VALUES (?, ?, ?)",
-        migration.number,
-        migration.name,
-        migration.digest,
-    )
+def carry_out_pending(session: Session) -> None:
+    """Brings the tables up to date. Within a transaction. Raises DatabaseError as `pending` does."""
+    for migration in pending(session):
+        for statement in statements(migration.text):
+            session.run(statement)
+        session.run(
+            "INSERT INTO migrations (number, name, digest) VALUES (?, ?, ?)",
+            migration.number,
+            migration.name,
+            migration.digest,
+        )
 
 
 def statements(text: str) -> list[str]:

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 import psycopg
 
-from .migrate import note_applied, pending, statements
+from .migrate import carry_out_pending
 from .repository import DatabaseError, Dialect, Repository, Row, Seal, Session, carry_out
 
 if TYPE_CHECKING:
@@ -79,10 +79,7 @@ def prepare(url: str) -> None:
         with connect(url) as connection, connection.transaction():
             session = PostgresSession(connection)
             session.run(f"SELECT pg_advisory_xact_lock({ONE_WRITER})")
-            for migration in pending(session):
-                for statement in statements(migration.text):
-                    session.run(statement)
-                note_applied(session, migration)
+            carry_out_pending(session)
     except psycopg.Error as error:
         raise DatabaseError(f"The database cannot be used: {told(error)}.") from error
 

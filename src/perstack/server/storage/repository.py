@@ -171,6 +171,13 @@ def carry_out(session: Session, writes: Sequence[_Write], seal: Seal) -> None:
     seal(session)
 
 
+def sqlite_path(url: str) -> str | None:
+    """The file of an SQLite database; None for PostgreSQL."""
+    if url.startswith(("postgresql:", "postgres:")):
+        return None
+    return url.removeprefix("sqlite:")
+
+
 @asynccontextmanager
 async def open_repository(url: str) -> AsyncGenerator[Repository]:
     """The database at `url`: a path, `sqlite:path`, or `postgresql://…`. Made, or brought up to date, if needed.
@@ -179,7 +186,8 @@ async def open_repository(url: str) -> AsyncGenerator[Repository]:
     UserError where the driver is not installed.
     """
     async with AsyncExitStack() as stack:
-        if url.startswith(("postgresql:", "postgres:")):
+        path = sqlite_path(url)
+        if path is None:
             need(*POSTGRES)
             from .postgres import open_postgres
 
@@ -187,7 +195,6 @@ async def open_repository(url: str) -> AsyncGenerator[Repository]:
         else:
             from .sqlite import open_sqlite
 
-            path = url.removeprefix("sqlite:")
             repository = await stack.enter_async_context(open_sqlite(path))
         async with anyio.create_task_group() as tasks:
             await tasks.start(repository.run_writer)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from .migrate import note_applied, pending, statements
+from .migrate import carry_out_pending
 from .repository import DatabaseError, Dialect, Repository, Row, Seal, Session, carry_out
 
 if TYPE_CHECKING:
@@ -83,10 +83,7 @@ def prepare(path: str) -> None:
                 )
             session = SqliteSession(connection)
             with transaction(connection):
-                for migration in pending(session):
-                    for statement in statements(migration.text):
-                        session.run(statement)
-                    note_applied(session, migration)
+                carry_out_pending(session)
     except (sqlite3.Error, OSError) as error:
         raise DatabaseError(f"The database {path} cannot be used: {error}.") from error
 

@@ -11,7 +11,7 @@ from typing import IO
 
 from perstack.errors import UserError
 
-from ..storage.repository import DatabaseError, Session
+from ..storage.repository import DatabaseError, Session, sqlite_path
 
 PAGES = 1024
 """Copied at a time, between which others may write."""
@@ -60,9 +60,9 @@ def part_of(path: Path) -> Path:
 
 def copy_database(url: str, to: Path) -> int:
     """Copies the database at `url` as it is at one moment; its size in bytes. Raises UserError, DatabaseError."""
-    if url.startswith(("postgresql:", "postgres:")):
+    path = sqlite_path(url)
+    if path is None:
         raise UserError("This is for SQLite. Of PostgreSQL, pg_dump makes a backup.")
-    path = url.removeprefix("sqlite:")
     if not Path(path).is_file():
         raise UserError(f"There is no database {path}.")
     with new_file(to):
