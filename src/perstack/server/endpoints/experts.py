@@ -30,7 +30,7 @@ from ..wire.http import (
     validated,
 )
 from ..wire.routing import Route
-from ..wire.telling import answer_of, digest_of, etag, expert_json
+from ..wire.telling import answer_of, digest_said, etag, expert_json
 from .asking import key_of, may_get, may_see, name_of, not_a_key, owns, reader
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def versions(request: Request, context: Context) -> Response:
         private = expert.is_private or any(row.quarantined_at is not None for row in rows)
         said = {
             "data": {
-                "versions": [digest_of(expert, row) for row in rows],
+                "versions": [digest_said(expert, row) for row in rows],
                 "latest": latest.version,
             },
             "meta": {"total": total},

@@ -7,7 +7,7 @@ are reached, each looked up once, and one that means nothing does not stop the o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -75,19 +75,18 @@ class Walk:
 
     def from_specs(self, specs: tuple[str, ...]) -> None:
         """Resolves `specs` and all below them. Raises Refused (400) if that is too much."""
-        todo = deque((spec, "", 0) for spec in dict.fromkeys(specs))
-        while todo:
-            spec, required_by, depth = todo.popleft()
-            if spec not in self.found:
-                found = self._resolved(spec, required_by)
-                if found is None:
-                    continue
-                self.found[spec] = found
-                todo.extend(self._enter(found, depth))
+        self._follow(((spec, "", 0) for spec in dict.fromkeys(specs)), MAX_DEPTH + 1)
 
     def from_version(self, root: Found, depth: int) -> None:
         """Resolves the delegates of `root`, theirs, and so on, as far as `depth`."""
-        todo = deque(self._enter(root, 0))
+        self._follow(self._enter(root, 0), depth)
+
+    def _follow(self, edges: Iterable[tuple[str, str, int]], depth: int) -> None:
+        """Resolves what `edges` lead to, and what these lead to, as far as `depth`.
+
+        edges: spec, key of who needs it, and how deep it is.
+        """
+        todo = deque(edges)
         while todo:
             spec, required_by, level = todo.popleft()
             if spec not in self.found:
@@ -151,7 +150,7 @@ class Walk:
         found = experts.find(self.session, what)
         if found is None or not self._is_young(found.version.published_at):
             return found
-        return self._in_range(name, what.spec.selector if kind == "number" else "*", young=found)
+        return self._in_range(name, what.spec.selector if kind == "number" else "*")
 
     def _kept(self, what: Asked, version: str) -> Found | None:
         """The locked version, if it is there and still what the spec asks for."""
@@ -171,8 +170,8 @@ class Walk:
                 fits = True
         return found if fits else None
 
-    def _in_range(self, name: str, text: str | None, young: Found | None = None) -> Found | None:
-        if self.mature_at is None and young is None:
+    def _in_range(self, name: str, text: str | None) -> Found | None:
+        if self.mature_at is None:
             return experts.in_range(self.session, name, text or "*")
         selected = parse_range(text or "*")
         deprecated: int | None = None

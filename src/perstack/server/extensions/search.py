@@ -10,7 +10,7 @@ import msgspec
 from perstack.registry import PREFIX, Facet, Facets, Owner, SearchFound, SearchHit, Status
 
 from ..app import Extension, Publication
-from ..endpoints.asking import owns, reader
+from ..endpoints.asking import may_see, reader
 from ..identity.keys import Caller
 from ..queries import popularity, search
 from ..queries.search import Kind, Order
@@ -153,7 +153,7 @@ def _there(found: Found, caller: Caller | None) -> bool:
     """What the index says may be older than the rows."""
     if not found.version.is_there or found.version.status == "disabled":
         return False
-    return not found.expert.is_private or owns(caller, found.expert)
+    return may_see(caller, found.expert)
 
 
 def _counted(session: Session, kind: Kind, places: list[int]) -> tuple[Facet, ...]:

@@ -27,7 +27,6 @@ from perstack.registry import (
     Operation,
     Proof,
     Tile,
-    consistency_proof,
     inclusion_proof,
     leaf_hash,
     node_hash,
@@ -42,7 +41,6 @@ from perstack.registry import (
     split_tile,
     tile_in,
     tiles_at_edge,
-    tiles_for_consistency,
     tiles_for_inclusion,
     tiles_for_root,
     verifier_key_of,
@@ -213,13 +211,6 @@ def proof_of_entry(session: Session, index: int) -> Proof | None:
         index=index,
         hashes=inclusion_proof(index, checkpoint.size, read),
         checkpoint=checkpoint.note,
-    )
-
-
-def proof_of_growth(session: Session, old: int, new: int) -> tuple[bytes, ...]:
-    """The proof that the log of `new` entries begins with that of `old`."""
-    return consistency_proof(
-        old, new, reader(new, _tiles(session, tiles_for_consistency(old, new)))
     )
 
 

@@ -72,7 +72,7 @@ def answer_of(found: Found, document: bytes, meta: dict[str, Any] | None = None)
     return b'{"data":{"expert":' + expert_json(found, document) + b"}" + more + b"}"
 
 
-def digest_of(expert: ExpertRow, version: VersionRow) -> dict[str, Any]:
+def digest_said(expert: ExpertRow, version: VersionRow) -> dict[str, Any]:
     """An `ExpertDigest`."""
     said = _changing(Found(expert, version))
     return {
