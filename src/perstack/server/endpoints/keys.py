@@ -10,7 +10,7 @@ from ..identity.keys import SCOPES, Caller, Scope
 from ..queries import organizations as orgs
 from ..queries.organizations import Key, Organization
 from ..storage.repository import Session
-from ..wire.http import Issue, Refused, Request, Response, answered, bad_request, invalid, not_found
+from ..wire.http import Refused, Request, Response, answered, bad_request, not_found
 from ..wire.reading import Reading
 from ..wire.routing import Route
 from ..wire.telling import date
@@ -114,8 +114,7 @@ async def create_key(request: Request, context: Context) -> Response:
     """
     caller = await required(request, context, "keys")
     body = await request.json()
-    issues: list[Issue] = []
-    read = Reading(body, (), issues)
+    read = Reading(body)
     name = read.text("name", 255, least=1, required=True)
     chosen = cast("tuple[Scope, ...]", read.texts("scopes", len(SCOPES), 64, _scope_fault))
     patterns = read.texts("patterns", 64, 255, pattern_fault)
@@ -126,8 +125,7 @@ async def create_key(request: Request, context: Context) -> Response:
     if not isinstance(days, int) or isinstance(days, bool):
         read.wrong("expiresInDays", "invalid_type", "Expected a number")
         days = DEFAULT_DAYS
-    if issues:
-        raise invalid(*issues)
+    read.end()
     own: tuple[Scope, ...] = tuple(scope for scope in SCOPES if scope in caller.scopes)
     scopes = chosen if "scopes" in body else own
     actor, at = actor_of(request), context.now()

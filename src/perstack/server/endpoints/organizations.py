@@ -57,15 +57,13 @@ async def create(request: Request, context: Context) -> Response:
         note_failure(request, context, "forbidden")
         raise Refused(403, "Only administrators make organizations here")
     body = await request.json()
-    issues: list[Issue] = []
-    read = Reading(body, (), issues)
+    read = Reading(body)
     kind = cast("OrganizationType", read.one_of("type", TYPES))
     name = read.text(
         "name", 128, least=1, required=True, check=lambda text: organization_fault(text, kind)
     )
     owner = read.text("owner", 128, least=1, check=account_fault) or caller.account_name
-    if issues:
-        raise invalid(*issues)
+    read.end()
     if not caller.is_admin and (kind == "serviceAdmin" or owner != caller.account_name):
         note_failure(request, context, "forbidden")
         raise Refused(403, "Only administrators may do this")
@@ -133,13 +131,11 @@ async def put_member(request: Request, context: Context) -> Response:
     """`{role}`."""
     caller, name = await _mine(request, context, "owners")
     account = request.params["account"]
-    issues: list[Issue] = []
-    read = Reading(await request.json(), (), issues)
+    read = Reading(await request.json())
     role = cast("Role", read.one_of("role", ROLES, required=True))
     if fault := account_fault(account):
-        issues.append(Issue(("account",), "invalid_string", fault))
-    if issues:
-        raise invalid(*issues)
+        read.wrong("account", "invalid_string", fault)
+    read.end()
     actor, at = actor_of(request), context.now()
 
     def write(session: Session) -> Member:

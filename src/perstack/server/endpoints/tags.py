@@ -50,13 +50,11 @@ async def put(request: Request, context: Context) -> Response:
     caller = await required(request, context, "tag")
     name, tag = name_of(request), _tag(request)
     demand(request, context, caller, "tag", name)
-    issues: list[Issue] = []
-    read = Reading(await request.json(), (), issues)
+    read = Reading(await request.json())
     version = read.text(
         "version", MAX_SELECTOR, least=1, required=True, check=matching(EXPERT_VERSION, "a version")
     )
-    if issues:
-        raise invalid(*issues)
+    read.end()
     context.admit(request, "tag", caller)
     act = act_of(request, context, caller)
 

@@ -103,8 +103,7 @@ async def post_update(request: Request, context: Context) -> Response:
 
 def _wishes(body: dict[str, Any]) -> Wishes:
     """Raises Refused (422)."""
-    issues: list[Issue] = []
-    read = Reading(body, (), issues)
+    read = Reading(body)
     status = None
     if "status" in body:
         status = read.one_of("status", ("available", "deprecated", "disabled"))
@@ -115,15 +114,14 @@ def _wishes(body: dict[str, Any]) -> Wishes:
             read.wrong("tags", "too_big", f"At most {MAX_TAGS} tags are allowed")
     deprecation = None
     if "deprecation" in body:
-        note = Reading(read.object("deprecation"), ("deprecation",), issues)
+        note = Reading(read.object("deprecation"), ("deprecation",), read.issues)
         said = {
             "message": note.text("message", 2048),
             "replacement": note.text("replacement", 511, check=_key_fault),
         }
         kept = {name: text for name, text in said.items() if text}
         deprecation = told(kept).decode() if kept else ""
-    if issues:
-        raise invalid(*issues)
+    read.end()
     return Wishes(status=cast("Any", status), tags=tags, deprecation=deprecation)
 
 
@@ -152,9 +150,8 @@ async def post_settings(request: Request, context: Context) -> Response:
     caller = await required(request, context)
     name = name_of(request)
     demand(request, context, caller, "owners", name)
-    issues: list[Issue] = []
     body = await request.json()
-    read = Reading(body, (), issues)
+    read = Reading(body)
     visibility = read.one_of("visibility", ("public", "private")) if "visibility" in body else None
     policy = (
         read.one_of("latestPolicy", ("published", "highest-stable"))
@@ -162,8 +159,7 @@ async def post_settings(request: Request, context: Context) -> Response:
         else None
     )
     trusted_only = read.flag("trustedOnly", False) if "trustedOnly" in body else None
-    if issues:
-        raise invalid(*issues)
+    read.end()
     if visibility is None and policy is None and trusted_only is None:
         raise bad_request("At least one field is required")
     act = act_of(request, context, caller)

@@ -20,12 +20,10 @@ from ..storage.repository import DatabaseError, Session
 from ..storage.rows import Found
 from ..wire import openapi
 from ..wire.http import (
-    Issue,
     Refused,
     Request,
     Response,
     bad_request,
-    invalid,
     told,
     validated,
 )
@@ -120,10 +118,9 @@ class Why(Value, frozen=True):
 
 async def put_away(request: Request, context: Context) -> Response:
     caller = await _administrator(request, context)
-    issues: list[Issue] = []
-    reason = Reading(await request.json(), (), issues).text("reason", 2048, least=1, required=True)
-    if issues:
-        raise invalid(*issues)
+    read = Reading(await request.json())
+    reason = read.text("reason", 2048, least=1, required=True)
+    read.end()
     return await _quarantine(request, context, caller, reason)
 
 

@@ -32,7 +32,7 @@ from ..queries import trusted
 from ..queries.trusted import Publisher
 from ..settings import Settings
 from ..storage.repository import Session
-from ..wire.http import Issue, Refused, Request, Response, answered, invalid
+from ..wire.http import Refused, Request, Response, answered, invalid
 from ..wire.openapi import About
 from ..wire.reading import Reading
 from ..wire.routing import Route
@@ -125,11 +125,10 @@ async def list_publishers(request: Request, context: Context) -> Response:
 async def add(request: Request, context: Context) -> Response:
     caller, name = await _keeper(request, context)
     body = await request.json()
-    issues: list[Issue] = []
-    read = Reading(body, (), issues)
+    read = Reading(body)
     said = read.text("issuer", 511, least=1, required=True)
     issuer = issuers_of(context.settings.oidc_issuers).get(KNOWN.get(said, said))
-    if issuer is None and not issues:
+    if issuer is None and not read.issues:
         read.wrong("issuer", "invalid_value", "This registry believes no such issuer")
     repository = read.text(
         "repository",
@@ -140,8 +139,8 @@ async def add(request: Request, context: Context) -> Response:
     workflow = read.text("workflow", 255, required=True, check=workflow_fault)
     environment = read.text("environment", 255, check=_printable)
     owner_id = read.text("ownerId", 64, check=_printable)
-    if issuer is None or issues:
-        raise invalid(*issues)
+    if issuer is None or read.issues:
+        raise invalid(*read.issues)
     _check_grant(caller, name)
     act = act_of(request, context, caller)
     path = workflow_path(issuer.kind, workflow)
@@ -201,12 +200,10 @@ def _told(publisher: Publisher) -> TrustedPublisher:
 
 async def post_exchange(request: Request, context: Context) -> Response:
     """`{token, name?}`: a key, for a token."""
-    issues: list[Issue] = []
-    read = Reading(await request.json(), (), issues)
+    read = Reading(await request.json())
     token = read.text("token", MAX_TOKEN, least=1, required=True)
     name = read.text("name", 255)
-    if issues:
-        raise invalid(*issues)
+    read.end()
     try:
         made = await _exchanged(request, context, token, name)
     except Refused as refused:

@@ -29,7 +29,6 @@ from perstack.definition import (
 from perstack.errors import UserError
 from perstack.registry import PublishRequest, Visibility
 
-from .http import Issue, invalid
 from .reading import Path, Reading, matching
 
 MAX_TAGS = 8
@@ -45,8 +44,7 @@ a_tag = matching(TAG, "a tag: lower-case letters, digits, dashes and underscores
 
 def publish_request(body: dict[str, Any]) -> tuple[PublishRequest, list[str]]:
     """The request in `body`, and warnings. Raises Refused (422) with all that is wrong."""
-    issues: list[Issue] = []
-    read = Reading(body, (), issues)
+    read = Reading(body)
     _check_values(read, body)
     delegates = read.texts("delegates", 255, 511, _delegate_fault)
     specs = read.texts("delegateSpecs", 255, 511, _delegate_fault)
@@ -85,8 +83,7 @@ def publish_request(body: dict[str, Any]) -> tuple[PublishRequest, list[str]]:
         keywords=read.texts("keywords", 32, 64),
     )
     read.known.add("attestations")
-    if issues:
-        raise invalid(*issues)
+    read.end()
     return request, [f"The member {name} is not known and was left out" for name in read.unknown]
 
 

@@ -1,4 +1,4 @@
-"""The members of a JSON object that was sent, read one by one. What is wrong is collected, not raised."""
+"""The members of a JSON object that was sent, read one by one. What is wrong is told at once, at the end."""
 
 from __future__ import annotations
 
@@ -8,20 +8,30 @@ from typing import Any, cast
 
 from perstack.definition import utf16_length
 
-from .http import Issue
+from .http import Issue, invalid
 
 Path = tuple[str | int, ...]
 Check = Callable[[str], str | None]
 
 
 class Reading:
-    """Members of one JSON object as they are read; `issues` collects what is wrong, in all of them."""
+    """Members of one JSON object as they are read; `issues` collects what is wrong, in all of them.
 
-    def __init__(self, value: dict[str, Any], path: Path, issues: list[Issue]) -> None:
+    path: where the object is in the body. issues: those of the object it is in.
+    """
+
+    def __init__(
+        self, value: dict[str, Any], path: Path = (), issues: list[Issue] | None = None
+    ) -> None:
         self.value = value
         self.path = path
-        self.issues = issues
+        self.issues = [] if issues is None else issues
         self.known: set[str] = set()
+
+    def end(self) -> None:
+        """Raises Refused (422) with all that was wrong, if anything was."""
+        if self.issues:
+            raise invalid(*self.issues)
 
     def wrong(self, member: str | int | Path, code: str, message: str) -> None:
         path = member if isinstance(member, tuple) else (member,)
