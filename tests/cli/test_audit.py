@@ -76,6 +76,21 @@ def test_what_published_experts_may_change_is_listed_and_does_not_count(
     assert user("audit", "--level", "note").code == 3
 
 
+def test_a_name_like_one_that_is_used_more_is_found(
+    user: Author, registry: RunningRegistry, scope: str, reader: str, tmp_path: Path
+) -> None:
+    assert user("add", reader).code == 0
+    other = Author(tmp_path / "other", registry.env(f"{scope}s"))
+    other.writes(published(f"@{scope}s/reader"))
+    assert other("publish").code == 0
+    assert rules(user) == []
+    registry.use(f"@{scope}s/reader", 50)
+    ran = user("audit")
+    assert ran.code == 3
+    assert f"{reader}@1.1.0: can be mistaken for @{scope}s/reader" in ran.out
+    assert rules(user, "--offline") == []
+
+
 LISTED = """
 [experts.lead.skills.listed]
 type = "mcpStdioSkill"

@@ -46,6 +46,18 @@ class RunningRegistry:
 
         return anyio.run(write)
 
+    def use(self, name: str, weight: int) -> None:
+        """Have an Expert be used as much as `weight` says."""
+
+        def write(session: Session) -> None:
+            session.run("UPDATE experts SET weight = ? WHERE name = ?", weight, name)
+
+        async def change() -> None:
+            async with open_repository(self.database) as repository:
+                await repository.write(write)
+
+        anyio.run(change)
+
     def env(self, organization: str = "") -> dict[str, str]:
         """What a program needs to use it, with a key of `organization` if that is named."""
         told = {"PERSTACK_API_BASE_URL": self.url}

@@ -80,6 +80,7 @@ def test_a_sound_lock_has_no_findings() -> None:
         (Standing(status="available", publisher="key:two"), "publisher"),
         (Standing(status="available", scan=("a large blob",)), "scan"),
         (Standing(status="available", grave=("hidden characters",)), "scan-critical"),
+        (Standing(status="available", similar=("can be mistaken for @ac/reader",)), "similar-name"),
     ],
 )
 def test_what_the_registry_says_now_is_found(standing: Standing, rule: str) -> None:

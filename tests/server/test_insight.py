@@ -105,6 +105,50 @@ async def test_findings_are_told(registry: Registry):
     assert "findings" not in await data(registry, f"{TRIAGE}/scan")
 
 
+async def test_a_name_like_one_that_is_used_more_is_told(registry: Registry):
+    ann, bob = await registry.key("ann", type="personal"), await registry.key("bob")
+    own = await registry.key("carl", type="personal")
+    await registry.publish("sumarizer", key=ann)
+    await registry.publish("summarizer", key=own)
+    await registry.publish("web-tool", key=ann)
+    await registry.publish("@bob/web-tool", key=bob)
+
+    async def weigh(name: str, weight: int) -> None:
+        await registry.repository.write(
+            lambda session: session.run(
+                "UPDATE experts SET weight = ? WHERE name = ?", weight, name
+            )
+        )
+        registry.now[0] += 60_000
+
+    async def said(name: str) -> list[tuple[str, str]]:
+        told = (await data(registry, f"/experts/{wire(name)}/scan")).get("findings", [])
+        return [(one["code"], one["what"]) for one in told]
+
+    used_more = "which is used more and belongs to somebody else"
+    assert await said("sumarizer") == []
+    await weigh("summarizer", 49)
+    assert await said("sumarizer") == []  # near, and not popular
+    await weigh("summarizer", 50)
+    assert await said("sumarizer") == [
+        ("similar-name", f"can be mistaken for summarizer, {used_more}")
+    ]
+    assert await said("summarizer") == await said("web-tool") == await said("@bob/web-tool") == []
+    await weigh("sumarizer", 50)
+    assert await said("sumarizer") == []
+    await registry.repository.write(
+        lambda session: session.run("UPDATE experts SET name = 'webt00l' WHERE name = 'summarizer'")
+    )
+    assert await said("web-tool") == [("similar-name", f"can be mistaken for webt00l, {used_more}")]
+    await registry.repository.write(
+        lambda session: session.run(
+            "UPDATE experts SET organization = (SELECT organization FROM experts"
+            " WHERE name = 'web-tool') WHERE name = 'webt00l'"
+        )
+    )
+    assert await said("web-tool") == []  # of the same owner
+
+
 async def test_publishing_warns_of_what_was_found(registry: Registry):
     key = await registry.key("acme")
     skill = {

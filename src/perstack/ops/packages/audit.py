@@ -87,6 +87,12 @@ RULES = {
             advice="Do not run it before you know what it is about.",
         ),
         Rule(
+            id="similar-name",
+            level="warning",
+            about="A locked Expert has a name like that of one which is used more",
+            advice="Make sure that it is the one you mean.",
+        ),
+        Rule(
             id="stale-lock",
             level="warning",
             about="The lock was made for other Experts or delegates than the project has",
@@ -171,7 +177,8 @@ class Finding(Value, frozen=True):
 class Standing(Value, frozen=True):
     """What its registry says of a locked version now. publisher, digest: empty if it does not say.
 
-    scan, grave: what its checks found, and what they found critical, a sentence each.
+    scan, grave: what its checks found, and what they found critical, a sentence each. similar: what they found in
+    its name, compared with others.
     """
 
     status: Literal["available", "deprecated", "disabled", "quarantined", "unpublished"]
@@ -180,6 +187,7 @@ class Standing(Value, frozen=True):
     publisher: str = ""
     scan: tuple[str, ...] = ()
     grave: tuple[str, ...] = ()
+    similar: tuple[str, ...] = ()
 
 
 class Audited(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +256,11 @@ def _standing(audited: Audited) -> Iterator[Finding]:
         if was and standing.publisher and was != standing.publisher:
             what = f"{key} was published by {was} when it was locked, and is by {standing.publisher} now"
             yield _finding("publisher", key, what)
-        for rule, sentences in (("scan", standing.scan), ("scan-critical", standing.grave)):
+        for rule, sentences in (
+            ("scan", standing.scan),
+            ("scan-critical", standing.grave),
+            ("similar-name", standing.similar),
+        ):
             for told in sentences:
                 yield _finding(rule, key, f"{key}: {told}")
 

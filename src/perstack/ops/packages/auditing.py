@@ -144,6 +144,9 @@ async def _standing(pin: Pin, client: RegistryClient) -> Standing:
         publisher=_owner(pin, now.owner.name or ""),
         scan=_told(scanned, "warning"),
         grave=_told(scanned, "critical"),
+        similar=tuple(
+            each.what.rstrip(".") for each in scanned.findings if each.code == "similar-name"
+        ),
     )
 
 

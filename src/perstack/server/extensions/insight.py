@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import unified_diff
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from ..app import Extension
 from ..endpoints.asking import key_of, name_of, reader
 from ..queries import experts, graph
 from ..queries.experts import asked
+from ..screening.names import more_used_alike
 from ..screening.scan import scan
 from ..storage.repository import Session
 from ..storage.rows import ExpertRow, Found
@@ -172,10 +174,17 @@ async def findings(request: Request, context: Context) -> Response:
 
 
 def findings_of(session: Session, found: Found) -> tuple[Finding, ...]:
-    """What was found in a version, compared with the one before it."""
+    """What was found in a version, compared with the one before it, and in its name, compared with all others."""
     earlier = graph.before(session, found.version)
     before = experts.document(session, earlier.digest) if earlier else None
-    return _scanned(document(session, found), before)
+    return (*_scanned(document(session, found), before), *_name_findings(session, found.expert))
+
+
+def _name_findings(session: Session, expert: ExpertRow) -> Iterator[Finding]:
+    """Nothing of private names, which nobody takes for others."""
+    if not expert.is_private and (other := more_used_alike(session, expert)):
+        what = f"can be mistaken for {other}, which is used more and belongs to somebody else"
+        yield Finding(code="similar-name", severity="warning", path="name", what=what)
 
 
 @lru_cache(maxsize=512)
@@ -223,7 +232,7 @@ EXTENSION = Extension(
             f"{_EXPERTS}/scan",
             findings,
             About(
-                text="What publishing found in a version: hidden text, blobs and the like.",
+                text="What was found in a version: hidden text, blobs and the like, and names easily mistaken.",
                 answer=Findings,
             ),
         ),

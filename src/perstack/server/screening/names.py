@@ -7,6 +7,7 @@ Two names are *confusable* if they are the same once `-`, `_` and `.` are left o
 from __future__ import annotations
 
 from ..storage.repository import Session
+from ..storage.rows import ExpertRow
 
 POPULAR = 50
 """From this weight on (dependents, or fetches in a day) a name is protected against near misses."""
@@ -74,14 +75,38 @@ def name_fault(session: Session, name: str, organization: str) -> str:
         organization,
         name,
     )
-    if alike is None:
-        popular = session.all(
-            "SELECT name FROM experts WHERE listed = 1 AND weight >= ? AND organization <> ?"
-            " AND length(name) BETWEEN ? AND ?",
-            POPULAR,
-            organization,
-            len(name) - 1,
-            len(name) + 1,
-        )
-        alike = next((row for row in popular if row[0] != name and near(row[0], name)), None)
-    return f"Expert name is too similar to {alike[0]}" if alike else ""
+    taken = alike[0] if alike else _popular_near(session, name, organization, POPULAR)
+    return f"Expert name is too similar to {taken}" if taken else ""
+
+
+def more_used_alike(session: Session, expert: ExpertRow) -> str:
+    """The name of another owner that this one can be mistaken for and that is used more; empty if there is none.
+
+    Of two such names there are both if the other was not popular yet when the later of them was new.
+    """
+    row = session.one("SELECT weight FROM experts WHERE n = ?", expert.n)
+    weight = row[0] if row else 0
+    alike = session.one(
+        f"SELECT name FROM experts WHERE {FOLD_SQL} = ? AND listed = 1 AND organization <> ? AND n <> ?"
+        " AND weight > ? ORDER BY weight DESC LIMIT 1",
+        folded(expert.name),
+        expert.organization,
+        expert.n,
+        weight,
+    )
+    if alike is not None:
+        return alike[0]
+    return _popular_near(session, expert.name, expert.organization, max(POPULAR, weight + 1))
+
+
+def _popular_near(session: Session, name: str, organization: str, least: int) -> str:
+    """A name of another owner, with at least this weight, that is one letter off; empty if there is none."""
+    popular = session.all(
+        "SELECT name FROM experts WHERE listed = 1 AND weight >= ? AND organization <> ?"
+        " AND length(name) BETWEEN ? AND ? ORDER BY weight DESC",
+        least,
+        organization,
+        len(name) - 1,
+        len(name) + 1,
+    )
+    return next((row[0] for row in popular if row[0] != name and near(row[0], name)), "")
