@@ -8,6 +8,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 from textual.events import Key, Paste
+from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
 from perstack.job import UserMessage
@@ -21,6 +22,7 @@ from perstack.tui import Beginning, Desk, Entry, Workbench
 from perstack.tui.screens.checkpoints import Checkpoints
 from perstack.tui.screens.follow import Follow
 from perstack.tui.screens.home import Home
+from perstack.tui.screens.sheets import KeySheet
 from perstack.tui.widgets.answer import Answer
 from perstack.tui.widgets.prompt import Prompt
 from perstack.tui.widgets.timeline import Timeline
@@ -44,6 +46,14 @@ def following(bench: object) -> Follow:
     screen = getattr(bench, "screen", None)
     assert isinstance(screen, Follow)
     return screen
+
+
+async def reopened(desk: Desk, bench: Workbench, pilot: Pilot[int]) -> Follow:
+    """The screen that follows the one job there is."""
+    [job] = await desk.jobs()
+    bench.open_job(job)
+    await until(pilot, lambda: isinstance(bench.screen, Follow))
+    return following(bench)
 
 
 # Choosing -------------------------------------------------------------------------------------------------
@@ -161,6 +171,18 @@ async def test_any_key_can_be_typed(workspace: Path):
         assert following(bench).session.expert == "tic-tac-toe"
 
 
+async def test_a_key_that_is_half_typed_is_left_only_with_escape(workspace: Path):
+    async with opened(desk_in(workspace)) as (bench, pilot):
+        rows = bench.screen.query_one("#list", OptionList)
+        await until(pilot, lambda: rows.highlighted is not None)
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(bench.screen, KeySheet))
+        await pilot.press(*"@acme", "question_mark", "f1", *"/x")
+        await until(pilot, lambda: bench.screen.query_one(Input).value == "@acme?/x")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(bench.screen, Home))
+
+
 async def test_what_cannot_begin_says_why(workspace: Path):
     (workspace / "perstack.toml").write_text('[experts."broken"]\nversion = "x"\n')
     desk = desk_in(workspace)
@@ -262,10 +284,7 @@ async def test_delegates_unfold_into_their_runs(workspace: Path):
     desk = desk_in(workspace)
     await play(desk, "plan", "No")
     async with opened(desk) as (bench, pilot):
-        [job] = await desk.jobs()
-        bench.open_job(job)
-        await until(pilot, lambda: isinstance(bench.screen, Follow))
-        follow = following(bench)
+        follow = await reopened(desk, bench, pilot)
         await until(pilot, lambda: "▸ Ask researcher" in text_of(follow))
         assert "List ." not in text_of(follow)
         timeline = follow.query_one("#timeline", Timeline)
@@ -285,10 +304,7 @@ async def test_parallel_runs_stand_side_by_side(workspace: Path):
     desk = desk_in(workspace)
     await play(desk, "plan", "No")
     async with opened(desk, size=(160, 40)) as (bench, pilot):
-        [job] = await desk.jobs()
-        bench.open_job(job)
-        await until(pilot, lambda: isinstance(bench.screen, Follow))
-        follow = following(bench)
+        follow = await reopened(desk, bench, pilot)
         await pilot.press("escape", "p")
         await until(pilot, lambda: len(follow.query(".lane")) == 2)
         lanes = list(follow.query(".lane Timeline").results(Timeline))
@@ -444,10 +460,7 @@ async def test_a_row_is_tried_again_in_a_branch(workspace: Path):
     desk = desk_in(workspace)
     await play(desk, "plan", "No")
     async with opened(desk) as (bench, pilot):
-        [job] = await desk.jobs()
-        bench.open_job(job)
-        await until(pilot, lambda: isinstance(bench.screen, Follow))
-        first = following(bench)
+        first = await reopened(desk, bench, pilot)
         await until(pilot, lambda: "Write tests" in text_of(first))
         await pilot.press("escape", "end", "r")
         await until(pilot, lambda: bench.screen is not first and isinstance(bench.screen, Follow))
@@ -477,9 +490,7 @@ async def test_the_account_is_exported_into_the_workspace(workspace: Path):
     desk = desk_in(workspace)
     await play(desk, "plan", "No")
     async with opened(desk) as (bench, pilot):
-        [job] = await desk.jobs()
-        bench.open_job(job)
-        await until(pilot, lambda: isinstance(bench.screen, Follow))
+        await reopened(desk, bench, pilot)
         await pilot.press("escape", "x")
         await until(pilot, (workspace / "perstack-plan.md").exists)
 

@@ -82,11 +82,10 @@ class HelpSheet(Sheet):
         yield VerticalScroll(Static(content_of(lines[1:])), classes="sheet")
 
 
-class AskSheet(Sheet):
-    """One line of text, or nothing."""
+class AskSheet(Sheet, inherit_bindings=False):
+    """One line of text, or nothing. What closes another sheet would lose what was typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close")]
-    inherit_bindings = False
 
     def __init__(self, title: str, about: str, value: str = "") -> None:
         super().__init__()
