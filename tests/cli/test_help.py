@@ -16,7 +16,7 @@ def test_help_shows_every_command_once_in_its_section(here: Here):
     for title, commands in SECTIONS.items():
         section = re.search(rf"^{title}:\n(.*?)(?:\n\n|\Z)", told, re.MULTILINE | re.DOTALL)
         assert section
-        assert re.findall(r"^  (\w+) ", section[1], re.MULTILINE) == list(commands)
+        assert re.findall(r"^  ([\w-]+) ", section[1], re.MULTILINE) == list(commands)
     assert sum(map(len, SECTIONS.values())) == len(COMMANDS)
 
 

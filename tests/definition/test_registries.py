@@ -55,6 +55,8 @@ def test_scopes_have_registries_and_choosing_has_rules():
         ('[registry]\nminReleaseAge = "soon"', "registry.minReleaseAge"),
         ("[registry]\nminReleaseAge = 24", "registry.minReleaseAge"),
         ('[registry]\nminReleaseAgeExclude = ["A*"]', "registry.minReleaseAgeExclude.0"),
+        ('[registry]\nrequireAttestations = "publish"', "registry.requireAttestations"),
+        ('[registry]\nrequireAttestations = ["publish", "slsa"]', "registry.requireAttestations.1"),
         ('[registry]\nmirror = "ftp://m.example"', "registry.mirror"),
         ('[registry]\npreferLocal = "no"', "registry.preferLocal"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,10 +13,12 @@ from urllib.parse import quote, urljoin
 import anyio
 import anyio.to_thread
 import httpx
+import msgspec
 import pytest
 
+from perstack.definition import EVALUATION
 from perstack.errors import UserError, sole
-from perstack.registry import PREFIX
+from perstack.registry import PREFIX, public_key_of, sign_statement
 from perstack.server import Settings, make_app
 from perstack.server.app import now_ms
 from perstack.server.extensions.log import verifier_key
@@ -149,6 +152,7 @@ PATHS = (
     key_path("@acme/leaf@1.0.0"),
     key_path("@acme/leaf@^1.0.0"),
     f"{key_path('@acme/leaf')}/versions",
+    f"{key_path('@acme/leaf@1.0.0')}/attestations",
     "/index/@acme/leaf",
     f"/tlog/proof/{quote('@acme/leaf@1.0.0', safe='')}",
 )
@@ -172,6 +176,28 @@ async def test_a_mirror_says_what_its_upstream_says(pair: Pair):
     ):
         there, here = await pair.get(path, base=pair.up.url), await pair.get(path, base=pair.origin)
         assert here.content == there.content, path
+
+
+async def test_attestations_are_shown_as_the_upstream_has_them(pair: Pair):
+    await pair.up.publish(request("@acme/x"))
+    seed, owner = b"\1" * 32, pair.up.keys["acme"]
+    public = {"name": "k", "publicKey": base64.b64encode(public_key_of(seed)).decode()}
+    added = await pair.post("/orgs/acme/attestation-keys", public, key=owner, base=pair.up.url)
+    assert added.status_code == 200
+    digest = await digest_of(pair, "@acme/x@1.0.0")
+    score = {"suite": "a", "model": "b", "score": 1}
+    envelope = sign_statement("@acme/x@1.0.0", digest, EVALUATION, score, seed)
+    path = f"{key_path('@acme/x@1.0.0')}/attestations"
+    body = msgspec.to_builtins(envelope)
+    assert (await pair.post(path, body, key=owner, base=pair.up.url)).status_code == 200
+    said = (await pair.get(path, base=pair.up.url)).json()
+    assert len(said["data"]["attestations"]) == 1
+    for base in (pair.here.url, pair.origin):
+        answer = await pair.get(path, base=base)
+        assert (answer.status_code, answer.json()) == (200, said)
+    assert answer.headers["x-perstack-cache"] == "hit"
+    for other in ("@acme/x", "@acme/x@latest", "@acme/x@9.0.0", "@no/x@1.0.0"):
+        assert (await pair.get(f"{key_path(other)}/attestations")).status_code == 404
 
 
 async def test_where_a_version_is_to_stay_is_told_below_the_same_path(pair: Pair):

@@ -57,6 +57,11 @@ SECTIONS = {
         "whoami": ("account:whoami", "Show whose key is used for a registry."),
         "key": ("account:key", "List, make and revoke keys of your organization."),
         "trust": ("trust:trust", "Let jobs of CI publish an Expert without a stored key."),
+        "attest": ("attest:attest", "Attest something of a published version, signed."),
+        "signing-key": (
+            "attest:signing_key",
+            "Look after the keys your organization attests with.",
+        ),
         "registry": ("registry:registry", "Host a registry, and look after it."),
     },
     "Tools": {

@@ -158,12 +158,15 @@ class RegistryRules(Value, frozen=True):
     min_release_age_s: seconds a version must have been out before a range or a tag chooses it, but for the names
     in min_release_age_exclude (exact, or with a `*` at the end). mirror: URL that is asked in place of the default
     registry. prefer_local: let a range that names an Expert of the project mean that, if its version fits.
+    require_attestations: types of predicates, or their short names, of which a published version must have an
+    attestation each before it is locked.
     """
 
     min_release_age_s: float = msgspec.field(default=0.0, name="minReleaseAge")
     min_release_age_exclude: tuple[str, ...] = ()
     mirror: str | None = None
     prefer_local: bool = True
+    require_attestations: tuple[str, ...] = ()
 
 
 class Project(Value, frozen=True):

@@ -17,6 +17,7 @@ from . import rules
 from .expert import RegistryPlace, RegistryRules
 from .key import EXPERT_NAME, MAX_NAME
 from .levels import REGISTRY_PLACE_KEYS, REGISTRY_RULE_KEYS
+from .predicates import predicate_type_fault
 from .table import Table
 
 _SCOPE = re.compile(r"@[a-z0-9][a-z0-9_-]*", re.ASCII)
@@ -51,6 +52,7 @@ def read_rules(top: Table) -> RegistryRules:
         min_release_age_exclude=table.texts("minReleaseAgeExclude", _name_fault) or (),
         mirror=_mirror_in(table),
         prefer_local=table.take("preferLocal", bool) is not False,
+        require_attestations=table.texts("requireAttestations", predicate_type_fault) or (),
     )
 
 

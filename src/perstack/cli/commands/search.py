@@ -9,6 +9,7 @@ import anyio
 import click
 
 from perstack.ops.packages.access import Access
+from perstack.ops.packages.attested import line_of
 from perstack.ops.packages.queries import About, Difference
 from perstack.ops.packages.queries import about as about_expert
 from perstack.ops.packages.queries import diff as diff_experts
@@ -124,6 +125,7 @@ def _about(found: About) -> Iterator[str]:
         yield f"  {expert.digest}"
     if expert.tags:
         yield f"  Tags: {', '.join(expert.tags)}"
+    yield from (f"  Attested: {line_of(each)}" for each in found.attested)
     yield ""
     yield "It"
     yield from (f"  {grant}" for grant in found.reach)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import anyio
 import click
 
 from perstack.ops.packages.access import Access
+from perstack.ops.packages.attested import line_of
 from perstack.ops.packages.verify import Verified, failures
 from perstack.ops.packages.verify import verify as verify_lock
 
@@ -32,8 +35,13 @@ def verify(access: Access, name: str | None, as_json: bool, quiet: bool) -> int:
         say("" if quiet else "The lock has no published Experts.\n")
     else:
         told = failures(found) if quiet else found
-        say("".join(f"{plain(_line(each))}\n" for each in told))
+        say("".join(f"{plain(line)}\n" for each in told for line in _lines(each)))
     return INTEGRITY if failures(found) else DONE
+
+
+def _lines(each: Verified) -> Iterator[str]:
+    yield _line(each)
+    yield from (f"  attested: {line_of(one)}" for one in each.attested)
 
 
 def _line(each: Verified) -> str:

@@ -75,6 +75,12 @@ RULES = {
             advice="Make sure that the name has not changed hands unnoticed.",
         ),
         Rule(
+            id="unattested",
+            level="error",
+            about="A locked version lacks an attestation that the project asks for",
+            advice="Run `perstack update` for another version, or ask its publisher to attest it.",
+        ),
+        Rule(
             id="scan",
             level="warning",
             about="The registry's checks found something in a locked version",
@@ -194,7 +200,8 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
     """What is looked at. standings: by exact key, of those that could be asked. before: an older lock.
 
     redefined: keys that are defined otherwise now than in the lock. offered: by key, pins with the tools that the
-    servers of their skills have now; None if no server was asked.
+    servers of their skills have now; None if no server was asked. unattested: by key, what of a version should be
+    attested and is not, in a sentence.
     """
 
     project: Project
@@ -203,6 +210,7 @@ class Audited(msgspec.Struct, frozen=True, kw_only=True):
     redefined: tuple[str, ...] = ()
     offered: Mapping[str, Pin] | None = None
     standings: Mapping[str, Standing] = msgspec.field(default_factory=dict[str, Standing])
+    unattested: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     choosing: Choosing = Choosing()
     before: Lock | None = None
 
@@ -211,6 +219,7 @@ def findings(audited: Audited) -> tuple[Finding, ...]:
     """All findings, the gravest first."""
     found = [
         *_standing(audited),
+        *(_finding("unattested", key, what) for key, what in audited.unattested.items()),
         *_stale(audited),
         *_floating(audited),
         *_skills(audited.lock),

@@ -15,6 +15,7 @@ from perstack.lock import Choosing, Lock, Pin, decode_lock
 from perstack.registry import Cache, Findings, RegistryClient, Severity, cache_place, side_by_side
 
 from .access import Access
+from .attested import unattested
 from .audit import RULES, Audited, Finding, Standing, findings
 from .deps import Plan, Rewritten, plan_of, project_text, ranged, with_pins, without_names
 from .documents import NOT_FOUND, check_copies, check_place
@@ -69,6 +70,7 @@ async def audit(
         is_stale=project.is_stale,
         redefined=redefined(project),
         standings=await _standings(access, pins) if asked else {},
+        unattested=await unattested(access, pins) if asked else {},
         offered=None
         if servers is None
         else await offered(access, project, servers.runtime, servers.read),

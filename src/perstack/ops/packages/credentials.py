@@ -99,10 +99,11 @@ def forget(url: str, env: Mapping[str, str]) -> bool:
 def _path(origin: str, env: Mapping[str, str]) -> Path:
     shown = _UNUSUAL.sub("_", origin.partition("://")[2])[:80]
     digest = hashlib.sha256(origin.encode()).hexdigest()[:12]
-    return _config_home(env) / "perstack" / "registries" / f"{shown}-{digest}.json"
+    return config_home(env) / "perstack" / "registries" / f"{shown}-{digest}.json"
 
 
-def _config_home(env: Mapping[str, str]) -> Path:
+def config_home(env: Mapping[str, str]) -> Path:
+    """The directory in which programs keep what is set up for this user."""
     given = env.get("XDG_CONFIG_HOME", "")
     return (
         Path(given) if given.startswith("/") else Path(env.get("HOME") or Path.home()) / ".config"

@@ -21,6 +21,7 @@ from perstack.errors import (
     RegistryError,
     RegistryTampered,
     UnknownExpert,
+    UserError,
 )
 from perstack.lock import (
     Candidate,
@@ -53,6 +54,7 @@ from perstack.registry import (
 
 from ..project import LoadedProject
 from .answers import Answers
+from .attested import require_attestations
 from .documents import another, check_place, fetched
 from .listings import listing_from
 from .registries import Registries, registries_of
@@ -91,6 +93,7 @@ async def open_finder(
             choosing=choosing,
             offline=sources.is_offline(env),
             prefer_offline=sources.prefer_offline,
+            required=rules.require_attestations if rules else (),
         )
 
 
@@ -111,6 +114,7 @@ class Finder:
         choosing: Choosing,
         offline: bool,
         prefer_offline: bool,
+        required: tuple[str, ...] = (),
     ) -> None:
         self.registries = registries
         self.cache = cache
@@ -122,6 +126,7 @@ class Finder:
         self._choosing = choosing
         self._offline = offline
         self._prefer_offline = prefer_offline
+        self._required = required
         self._clients: dict[Place, RegistryClient] = {}
         self._answers = Answers(registries, choosing, self._shelf)
         self._listings: dict[str, Listing | None] = {}
@@ -159,13 +164,21 @@ class Finder:
         return found
 
     async def prove(self) -> None:
-        """Pass if the logs of the registries hold all that is fresh. Raises RegistryTampered, RegistryError."""
+        """Pass if the logs of the registries hold all that is fresh, and it is attested as the project asks.
+
+        Raises RegistryTampered, RegistryError, UserError.
+        """
         claims: dict[Place, list[Claim]] = {}
         for pin in self.fresh.values():
             expert = pin.expert
             claim = Claim(name=expert.name, version=expert.version, digest=pin.integrity)
             claims.setdefault(self.registries.of(expert.name), []).append(claim)
         for place, made in claims.items():
+            if self._offline and self._required:
+                raise UserError(
+                    f"Offline, {place.url} cannot be asked what is attested of {made[0].name}, which "
+                    "requireAttestations is about. Run `perstack install` once with a connection."
+                )
             if self._offline:
                 self.warnings.append(
                     f"Offline: whether the log of {place.url} holds what was chosen was not checked."
@@ -177,6 +190,9 @@ class Finder:
             for spec, pin in self.fresh.items():
                 if (proof := proofs.get(pin.integrity)) is not None:
                     self.fresh[spec] = self._logged(pin, proof)
+            if self._required:
+                client = self._clients[place]
+                await require_attestations(client, self.cache, made, self._required)
 
     def _logged(self, pin: Pin, proof: Proof) -> Pin:
         """`pin` with what the log says of it; warns if somebody else published what is locked of this name."""

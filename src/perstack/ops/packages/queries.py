@@ -12,16 +12,21 @@ from perstack.definition import Expert, parse_delegate, scope_of
 from perstack.errors import RegistryError, RegistryTampered, UnknownExpert
 from perstack.lock import Change, Grant, NoVersion, changes, reach_of
 from perstack.registry import (
+    Attested,
+    Cache,
+    Claim,
     ExpertDigest,
     RegistryClient,
     RegistryExpert,
     SearchFound,
     SearchHit,
+    cache_place,
     expert_of,
     side_by_side,
 )
 
 from .access import Access, open_registry
+from .attested import attested
 from .upkeep import Version
 
 _MISSING = 404
@@ -48,11 +53,12 @@ class Hits(Value, frozen=True):
 
 
 class About(Value, frozen=True):
-    """One version, what it may touch, and the others there are, the newest first."""
+    """One version, what it may touch, what is attested of it, and the others there are, the newest first."""
 
     expert: RegistryExpert
     reach: tuple[Grant, ...]
     versions: tuple[Version, ...] = ()
+    attested: tuple[Attested, ...] = ()
 
 
 class Difference(Value, frozen=True):
@@ -115,11 +121,17 @@ async def about(access: Access, spec: str) -> About:
         found = await _selected(client, spec)
         expert = await _definition(client, found)
         listed = (await client.versions(name)).versions
+        claim = Claim(name=name, version=found.version, digest=found.digest)
+        owner = found.owner.name or found.owner.organization_id
+        cache = Cache(cache_place(access.env))
+        there = await attested(client, cache, claim, owner) if found.digest else ()
     versions = (
         Version(key=each.key, version=each.version, status=each.status, tags=each.tags)
         for each in listed
     )
-    return About(expert=found, reach=reach_of(expert).grants, versions=tuple(versions))
+    return About(
+        expert=found, reach=reach_of(expert).grants, versions=tuple(versions), attested=there
+    )
 
 
 async def diff(access: Access, before: str, after: str) -> Difference:

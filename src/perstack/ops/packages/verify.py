@@ -3,20 +3,23 @@
 The lock file itself was checked when it was read. What its registry gives for each published Expert is fetched
 again, past all caches, and must be the locked document, byte for byte; the copies of it in the vendor directory
 and the cache must be that, too; and the registry's transparency log must hold it, where the lock says and as
-published by whom the lock says. Offline, the copies at hand and the proofs kept of them are checked.
+published by whom the lock says. What is attested of it must be signed with keys of those who attest. Offline, the
+copies at hand and the proofs kept of them are checked.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+from msgspec.structs import replace
+
 from perstack._value import Value
 from perstack.errors import LockTampered, RegistryError, RegistryTampered
 from perstack.lock import Pin, check_published
 from perstack.registry import (
+    Attested,
     BadProof,
     Cache,
-    Claim,
     Proof,
     RegistryClient,
     cache_place,
@@ -28,6 +31,7 @@ from perstack.registry import (
 )
 
 from .access import Access
+from .attested import attested, claim_of, line_of
 from .documents import NOT_FOUND, check_copies, check_place, fetched
 from .listings import open_registries
 from .locked import locked_project
@@ -38,13 +42,17 @@ Outcome = Literal["verified", "notAtHand", "failed"]
 
 
 class Verified(Value, frozen=True):
-    """One published Expert. log: its place in the log, None if that was not proved. what: why it failed."""
+    """One published Expert. log: its place in the log, None if that was not proved. what: why it failed.
+
+    attested: what is attested of it, as far as its registry was asked.
+    """
 
     key: str
     digest: str
     outcome: Outcome
     log: int | None = None
     what: str = ""
+    attested: tuple[Attested, ...] = ()
 
 
 async def verify(access: Access, name: str | None = None) -> tuple[Verified, ...]:
@@ -89,6 +97,12 @@ async def _asked(
                 and found[pin.expert.key].outcome == "verified"
             ]
             found |= await _proved(own, client, cache)
+
+        async def attest(pin: Pin) -> None:
+            before = found[pin.expert.key]
+            found[pin.expert.key] = await _attested(before, pin, clients[pin.expert.name], cache)
+
+        await side_by_side(attest, [p for p in pins if found[p.expert.key].outcome == "verified"])
     return tuple(found[pin.expert.key] for pin in pins)
 
 
@@ -110,7 +124,7 @@ async def _fetched(pin: Pin, client: RegistryClient, shelf: Shelf) -> Verified:
 async def _proved(pins: list[Pin], client: RegistryClient, cache: Cache) -> dict[str, Verified]:
     """By key, what the log of one registry says of them; one by one, if it does not hold all."""
     try:
-        proofs = await check_claims(client, cache, [_claim(pin) for pin in pins])
+        proofs = await check_claims(client, cache, [claim_of(pin) for pin in pins])
     except (RegistryTampered, RegistryError) as error:
         if isinstance(error, RegistryError) and error.status != NOT_FOUND:
             raise
@@ -120,6 +134,16 @@ async def _proved(pins: list[Pin], client: RegistryClient, cache: Cache) -> dict
             key: each for pin in pins for key, each in (await _proved([pin], client, cache)).items()
         }
     return {pin.expert.key: _by_log(pin, proofs.get(pin.integrity)) for pin in pins}
+
+
+async def _attested(before: Verified, pin: Pin, client: RegistryClient, cache: Cache) -> Verified:
+    """What was verified, with what is attested of it; failed if something of that does not hold."""
+    assert pin.origin is not None  # only published ones get here
+    found = await attested(client, cache, claim_of(pin), pin.origin.publisher)
+    for each in found:
+        if each.outcome == "failed":
+            return _failed(pin, f"its registry shows an attestation: {line_of(each)}")
+    return replace(before, attested=found)
 
 
 def _by_log(pin: Pin, proof: Proof | None) -> Verified:
@@ -146,14 +170,10 @@ def _at_hand(pin: Pin, shelf: Shelf, cache: Cache) -> Verified:
             return Verified(key=pin.expert.key, digest=pin.integrity, outcome="notAtHand")
         url = pin.origin.registry
         key = remembered_key(cache, url)
-        proof = None if key is None else kept_proof(cache, url, _claim(pin), key)
+        proof = None if key is None else kept_proof(cache, url, claim_of(pin), key)
     except (LockTampered, RegistryTampered, BadProof) as error:
         return _failed(pin, str(error))
     return _verified(pin, None) if proof is None else _by_log(pin, proof)
-
-
-def _claim(pin: Pin) -> Claim:
-    return Claim(name=pin.expert.name, version=pin.expert.version, digest=pin.integrity)
 
 
 def _verified(pin: Pin, log: int | None) -> Verified:
