@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from inspect import isfunction
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -13,8 +20,12 @@ import pytest
 from perstack.errors import CorruptLog, StoreError, UserError
 from perstack.job import Event, UserSpoke, decode_events, encode_event
 from perstack.store import FileStore
+from perstack.store.files import FileLog
 
 from .facts import ended, spoken, started, step, written
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 pytestmark = pytest.mark.anyio
 
@@ -372,6 +383,50 @@ async def test_a_cache_from_before_the_last_event_is_not_believed(store: FileSto
     await written(store, "a", ended())
     head.write_bytes(old)
     assert [summary.status for summary in await store.summaries()] == ["completed"]
+
+
+@one_backend
+async def test_an_interrupt_at_any_place_of_an_append_leaves_no_summary_that_lies(
+    store: FileStore, root: Path
+):
+    head = root / "jobs" / "a" / "head.json"
+    statuses: set[str] = set()
+    for place in range(40):
+        shutil.rmtree(root, ignore_errors=True)
+        async with store.open("a") as (log, _):
+            for event in (*started("a"), *step(), *ended()[:-1]):
+                await log.append(event)
+            with _interrupted(FileLog, place), suppress(KeyboardInterrupt):
+                await log.append(ended()[-1])
+        (told,) = await store.summaries()
+        head.unlink()
+        assert await store.summaries() == (told,), place
+        statuses.add(told.status)
+    assert statuses == {"interrupted", "completed"}
+
+
+@contextmanager
+def _interrupted(kind: type, place: int) -> Generator[None]:
+    """An interrupt before the line with this number, from 0, of those that methods of `kind` go through."""
+    codes = {member.__code__ for member in vars(kind).values() if isfunction(member)}
+    left = place
+
+    def trace(frame: FrameType, event: str, _: object) -> TraceFunction | None:
+        nonlocal left
+        if frame.f_code not in codes:
+            return None
+        if event == "line":
+            left -= 1
+            if left == -1:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 async def test_a_cache_that_cannot_be_written_keeps_nobody_from_listing(
