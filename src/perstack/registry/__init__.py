@@ -38,7 +38,7 @@ from .attested import (
     place_of_known,
     publisher_of,
 )
-from .cache import CACHE_DIR, Cache, cache_place
+from .cache import Cache, cache_place
 from .client import Experts, IndexConfig, RegistryClient, Versions, open_client
 from .dsse import (
     BadAttestation,
@@ -53,7 +53,6 @@ from .dsse import (
 from .fetching import Fetch, Fetched, open_fetching
 from .listing import check_follows, listing_of, parse_index
 from .merkle import (
-    EMPTY_ROOT,
     BadProof,
     Node,
     Read,
@@ -90,13 +89,11 @@ from .proof import (
     render_proof,
     salted,
     verify_follows,
-    verify_proof,
     verify_published,
 )
 from .side_by_side import side_by_side
 from .tiles import (
     ENTRIES,
-    ENTRY_LIMIT,
     WIDTH,
     Tile,
     parse_bundle,
@@ -112,7 +109,6 @@ from .tiles import (
     tiles_for_root,
 )
 from .wire import (
-    DOCUMENT_SCHEMA,
     DOCUMENT_TYPE,
     ERRORS,
     PREFIX,
@@ -137,12 +133,8 @@ from .wire import (
 from .witness import Claim, check_claims, kept_proof, remembered_key
 
 __all__ = [
-    "CACHE_DIR",
-    "DOCUMENT_SCHEMA",
     "DOCUMENT_TYPE",
-    "EMPTY_ROOT",
     "ENTRIES",
-    "ENTRY_LIMIT",
     "ERRORS",
     "PREFIX",
     "WIDTH",
@@ -263,6 +255,5 @@ __all__ = [
     "verify_consistency",
     "verify_follows",
     "verify_inclusion",
-    "verify_proof",
     "verify_published",
 ]

@@ -45,7 +45,7 @@ from ..wire.http import (
     validated,
 )
 from ..wire.openapi import About
-from ..wire.reading import Reading
+from ..wire.reading import Reading, printable
 from ..wire.routing import Route
 from ..wire.telling import date
 from ..writes.attesting import add_key, attest, checked, revoke_key
@@ -162,12 +162,10 @@ async def list_keys(request: Request, context: Context) -> Response:
 
 async def post_key(request: Request, context: Context) -> Response:
     caller = await required(request, context, "keys")
-    issues: list[Issue] = []
-    read = Reading(await request.json(), (), issues)
-    name = read.text("name", 255, least=1, required=True, check=_unprintable)
+    read = Reading(await request.json())
+    name = read.text("name", 255, least=1, required=True, check=printable)
     text = read.text("publicKey", MAX_KEY_TEXT, least=1, required=True, check=_key_fault)
-    if issues:
-        raise invalid(*issues)
+    read.end()
     organization, actor, at = request.params["org"], actor_of(request), context.now()
 
     def write(session: Session) -> SigningKey:
@@ -196,10 +194,6 @@ def _organization(session: Session, caller: Caller, name: str) -> Organization:
     if found is None or (found.id != caller.organization and not caller.is_admin):
         raise not_found("Organization not found")
     return found
-
-
-def _unprintable(text: str) -> str | None:
-    return None if text.isprintable() else "Must be of printable characters"
 
 
 def _key_fault(text: str) -> str | None:

@@ -34,7 +34,7 @@ from ..settings import Settings
 from ..storage.repository import Session
 from ..wire.http import Refused, Request, Response, answered, invalid
 from ..wire.openapi import About
-from ..wire.reading import Reading
+from ..wire.reading import Reading, printable
 from ..wire.routing import Route
 from ..wire.telling import date
 from ..writes.holders import NewKey, check_grant
@@ -137,8 +137,8 @@ async def add(request: Request, context: Context) -> Response:
         check=lambda text: repository_fault(issuer.kind, text) if issuer else None,
     )
     workflow = read.text("workflow", 255, required=True, check=workflow_fault)
-    environment = read.text("environment", 255, check=_printable)
-    owner_id = read.text("ownerId", 64, check=_printable)
+    environment = read.text("environment", 255, check=printable)
+    owner_id = read.text("ownerId", 64, check=printable)
     if issuer is None or read.issues:
         raise invalid(*read.issues)
     _check_grant(caller, name)
@@ -179,10 +179,6 @@ def _check_grant(caller: Caller, name: str) -> None:
     check_grant(caller, SCOPES, (name,))
     if "owners" not in caller.scopes and caller.account is not None:
         raise Refused(403, "The key lacks the scope owners")
-
-
-def _printable(text: str) -> str | None:
-    return None if text.isprintable() else "Must be of printable characters"
 
 
 def _told(publisher: Publisher) -> TrustedPublisher:

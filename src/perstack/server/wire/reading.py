@@ -144,3 +144,8 @@ _MISSING: Any = object()
 
 def matching(pattern: re.Pattern[str], what: str) -> Check:
     return lambda text: None if pattern.fullmatch(text) else f"Must be {what}"
+
+
+def printable(text: str) -> str | None:
+    """What is wrong with a text that is to be shown as it is: letters nobody sees, lines."""
+    return None if text.isprintable() else "Must be of printable characters"
