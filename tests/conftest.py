@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from perstack import models
 from perstack.ops.packages.sources import OFFLINE
 
+HERE = Path(__file__).parent
 os.environ[OFFLINE] = "1"  # also for the programs under test; who has a registry here takes it away
 
 
@@ -26,6 +28,41 @@ def pytest_configure() -> None:
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+QUICK = ("definition", "golden", "job", "lock")
+"""Folders of tests that start nothing and wait for nothing: milliseconds each, but for the laws among them."""
+
+DOCKER = "sandbox"
+"""The folder of those that share a docker daemon, of which each worker would start its own."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several workers share the tests, let them end together. Otherwise the order is left as it is.
+
+    Each worker is given an equal part of the list, and takes it from its start; who has no more takes half of
+    what is left to another, from its end. So each part begins with tests that take their time and ends with
+    quick ones, which are then what is left to share. What needs docker is all in the first part.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    quick: list[pytest.Item] = []
+    slow: list[pytest.Item] = []
+    docker: list[pytest.Item] = []
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in QUICK and item.path.stem != "test_laws":
+            quick.append(item)
+        else:
+            (docker if folder == DOCKER else slow).append(item)
+    items[:] = [
+        item
+        for worker in range(workers)
+        for each in ([*docker, *slow], quick)
+        for item in each[len(each) * worker // workers : len(each) * (worker + 1) // workers]
+    ]
 
 
 @pytest.fixture(params=["asyncio", "trio"])
