@@ -11,10 +11,11 @@ from typing import Any
 
 from perstack.engine import NOBODY, Ears, Inbox
 from perstack.job import Job, Notice, ToolsDiffer
-from perstack.lock import LockFile, decode_lock
 from perstack.models import Model
 from perstack.ops.packages.install import collect, keep_tools, resolve_all, write_lock
 from perstack.ops.running.run import GoOn, Order, Prepared, carry_out, prepare
+
+from .locked import Locked
 
 LISTED = Path(__file__).parents[1] / "fakes" / "mcp_listed.py"
 
@@ -31,11 +32,11 @@ FIND = {
 SEND = {"name": "send", "description": "Sends things.", "inputSchema": {"type": "object"}}
 
 
-class Project:
+class Project(Locked):
     """A directory with a perstack.toml: `lead`, with the skill `listed`, delegates to `helper`, who has it too."""
 
     def __init__(self, place: Path) -> None:
-        self.place = place
+        super().__init__(place)
         self.server = place / "server"
         self.server.mkdir(parents=True)
         self.offer(FIND, SEND)
@@ -73,14 +74,6 @@ class Project:
     def _lines(self, name: str) -> int:
         path = self.server / name
         return len(path.read_text().splitlines()) if path.exists() else 0
-
-    @property
-    def path(self) -> Path:
-        return self.place / "perstack.lock"
-
-    @property
-    def lock(self) -> LockFile:
-        return decode_lock(self.path.read_text(), "perstack.lock")
 
     async def install(
         self, *, at: float = 1000.0, frozen: bool = False, tools: bool = True

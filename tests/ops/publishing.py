@@ -6,21 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from perstack.lock import LockFile, decode_lock
 from perstack.models import Model
 from perstack.ops.packages.install import Installation, keep_tools, resolve_all, write_lock
 from perstack.ops.packages.sources import Sources
 from perstack.ops.running.run import Order
 
 from ..lock.hashes import rehashed
+from .locked import Locked
 
 
-class User:
+class User(Locked):
     """A directory with a perstack.toml. url: of the default registry. env: what its commands have."""
 
     def __init__(self, place: Path, url: str, *delegates: str, more: str = "") -> None:
-        self.place = place
-        self.place.mkdir(parents=True)
+        super().__init__(place)
         self.cache = place.parent / f"{place.name}-cache"
         self.env = {
             "PERSTACK_API_BASE_URL": url,
@@ -34,14 +33,6 @@ class User:
         listed = ", ".join(f'"{spec}"' for spec in delegates)
         text = f'[experts.lead]\ninstruction = "Lead."\ndelegates = [{listed}]\n{more}'
         (self.place / "perstack.toml").write_text(text)
-
-    @property
-    def path(self) -> Path:
-        return self.place / "perstack.lock"
-
-    @property
-    def lock(self) -> LockFile:
-        return decode_lock(self.path.read_text(), "perstack.lock")
 
     def relock(self, text: str) -> None:
         """Write `text` as the lock, with the digest over the whole of it: only what else is held to it counts."""
