@@ -56,7 +56,7 @@ _TO_OTHERS = _any_of(
     r"\binstead of (?:the )?[`\"']?[\w.-]+[`\"']? (?:tool|skill)\b",
     rf"\b(?:do not|don't|never|without) (?:ever )?{_TELL}\b[^.\n]{{0,30}}\b{_PEOPLE}",
     rf"\b(?:hide|conceal|keep)\b[^.\n]{{0,30}}\bfrom (?:the )?{_PEOPLE}",
-    r"<\s*/?\s*(?:important|system|secret|hidden|admin)\s*>",
+    r"<\s*(?:/\s*)?(?:important|system|secret|hidden|admin)\s*>",
     r"\b(?:read|send|include|attach|pass|append|put)\b[^.\n]{0,60}"
     r"(?:~/\.ssh|\bid_rsa|\.aws/credentials|\.env\b|\bmcp\.json|\.netrc|\bprivate keys?\b)",
 )
