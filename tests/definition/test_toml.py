@@ -89,12 +89,7 @@ def test_a_whole_file_is_read():
         delegates = ["@acme/reader@^1.2", "writer"]
         tags = ["stable", "v2"]
         providerTools = ["webSearch"]
-        providerSkills = [
-          { type = "builtin", skillId = "pdf" },
-          { type = "custom", name = "n", definition = '{"a": 1}' },
-        ]
         [experts."@acme/lead".providerToolOptions.webSearch]
-        maxUses = 3
         allowedDomains = ["example.com"]
 
         [experts."@acme/lead".skills."@perstack/base"]
@@ -138,11 +133,7 @@ def test_a_whole_file_is_read():
         delegates=("@acme/reader@^1.2", "writer"),
         tags=("stable", "v2"),
         provider_tools=("webSearch",),
-        provider_skills=(
-            {"type": "builtin", "skillId": "pdf"},
-            {"type": "custom", "name": "n", "definition": '{"a": 1}'},
-        ),
-        provider_tool_options={"webSearch": {"maxUses": 3, "allowedDomains": ["example.com"]}},
+        provider_tool_options={"webSearch": {"allowedDomains": ["example.com"]}},
         skills={
             BASE_SKILL: StdioSkill(
                 command="npx",
@@ -621,6 +612,74 @@ def test_tools_the_provider_lacks_are_a_fault_only_if_the_file_names_the_provide
     assert lines(parsed.warnings) == snapshot(
         ['experts.x.providerTools.2: no provider has a tool "webSerch" (did you mean "webSearch"?)']
     )
+
+
+def test_vendor_skills_and_options_are_read_whatever_the_provider_will_be():
+    body = """
+        instruction = "go"
+        providerTools = ["webSearch"]
+        providerSkills = [
+          { type = "builtin", skillId = "pdf" },
+          { type = "custom", name = "n", definition = '{"a": 1}' },
+        ]
+        [experts.x.providerToolOptions.webSearch]
+        maxUses = 3
+        """
+    expert = parse(f"[experts.x]{body}").project.experts["x"]
+    assert expert.provider_skills == (
+        {"type": "builtin", "skillId": "pdf"},
+        {"type": "custom", "name": "n", "definition": '{"a": 1}'},
+    )
+    assert expert.provider_tool_options == {"webSearch": {"maxUses": 3}}
+
+
+@pytest.mark.parametrize(
+    ("provider", "body", "fault"),
+    [
+        (
+            "openai",
+            'providerTools = ["fileSearch"]',
+            'experts.x.providerTools.0: "fileSearch" does not know where to search '
+            "(name the stores in providerToolOptions.fileSearch.vectorStoreIds)",
+        ),
+        (
+            "openai",
+            'providerTools = ["webSearch"]\nproviderToolOptions = { webSearch = { maxUses = 1 } }',
+            'experts.x.providerToolOptions.webSearch.maxUses: "webSearch" of provider "openai" takes no maxUses; '
+            "it takes: allowedDomains",
+        ),
+        (
+            "anthropic",
+            "providerToolOptions = { webFetch = { maxUses = 1 } }",
+            'experts.x.providerToolOptions.webFetch: there are options for "webFetch", but the Expert does not have '
+            'that tool (add "webFetch" to providerTools, or take the options away)',
+        ),
+        (
+            "deepseek",
+            'providerTools = ["webSearch"]',
+            'experts.x.providerTools.0: provider "deepseek" has no tool "webSearch"; it has: none',
+        ),
+        (
+            "google",
+            'providerSkills = [{ type = "builtin", skillId = "pdf" }]',
+            'experts.x.providerSkills.0: provider "google" has no skills',
+        ),
+        (
+            "anthropic",
+            'providerSkills = [{ type = "builtin", skillId = "pdf" }]',
+            "experts.x.providerSkills.0: skills of the provider need its code execution "
+            '(add "codeExecution" to providerTools)',
+        ),
+        (
+            "anthropic",
+            'providerSkills = [{ type = "custom", name = "n", definition = "{}" }]',
+            'experts.x.providerSkills.0: provider "anthropic" takes no skill by its definition, so "n" cannot be sent '
+            "(it has: pdf, docx, pptx, xlsx)",
+        ),
+    ],
+)
+def test_what_could_not_be_sent_to_the_provider_is_a_fault(provider: str, body: str, fault: str):
+    assert broken(body, top=f'[provider]\nproviderName = "{provider}"') == [fault]
 
 
 def test_vendor_skills_and_options_are_checked():

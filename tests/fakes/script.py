@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .seen import Seen
 
 WireName = Literal["anthropic", "chat", "responses", "gemini"]
-Finish = Literal["stop", "length", "refusal"]
+Finish = Literal["stop", "length", "refusal", "pause"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,23 +39,31 @@ class _Timed:
 
 @dataclass(frozen=True)
 class Says(_Timed):
-    """Words. thinking: shown (and signed) before them; redacted: signed, but withheld."""
+    """Words. thinking: shown (and signed) before them; redacted: signed, but withheld.
+
+    provided: blocks of the provider's own tools before them, as they are (Anthropic alone; so is finish "pause").
+    """
 
     text: str
     thinking: str | None = field(default=None, kw_only=True)
     redacted: bool = field(default=False, kw_only=True)
     finish: Finish = field(default="stop", kw_only=True)
+    provided: Sequence[Mapping[str, Any]] = field(default=(), kw_only=True)
     tokens: Tokens = field(default=Tokens(), kw_only=True)
 
 
 @dataclass(frozen=True)
 class Calls(_Timed):
-    """Tool calls, all in one reply. Arguments given as a string are sent as they are, broken JSON included."""
+    """Tool calls, all in one reply. Arguments given as a string are sent as they are, broken JSON included.
+
+    provided: as for `Says`.
+    """
 
     calls: Sequence[tuple[str, Mapping[str, Any] | str]]
     text: str = field(default="", kw_only=True)
     thinking: str | None = field(default=None, kw_only=True)
     redacted: bool = field(default=False, kw_only=True)
+    provided: Sequence[Mapping[str, Any]] = field(default=(), kw_only=True)
     tokens: Tokens = field(default=Tokens(), kw_only=True)
 
 

@@ -107,7 +107,7 @@ def test_a_stream_that_ends_early_is_broken_wherever_it_ends(kept: int):
         ("stop_sequence", "stop"),
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
-        ("pause_turn", "length"),
+        ("pause_turn", "pause"),
         ("refusal", "refusal"),
         ("something_new", "stop"),
     ],

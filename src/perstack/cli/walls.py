@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from perstack.ops.running.provided import provided_to
 from perstack.ops.running.run import Order, prepare
 from perstack.ops.running.walled import policies_for
 
@@ -31,6 +32,7 @@ async def would_run(order: Order, as_text: bool) -> str:
         "workspace": str(order.workspace),
         "warnings": [*prepared.warnings, *prepared.remarks],
         "walls": policies,
+        "provided": provided_to(prepared.lock, order.expert),
     }
     return msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
 

@@ -75,6 +75,7 @@ from .provider import (
     secret_names,
     variable_names,
 )
+from .provider_needs import ProviderFault, provider_faults, uses_provider
 from .ranges import MAX_RANGE, Range, best, parse_range, selects
 from .registries import parse_age, plain_url, registry_url_fault
 from .rules import (
@@ -135,6 +136,7 @@ __all__ = [
     "Parsed",
     "Project",
     "ProviderAccess",
+    "ProviderFault",
     "ProviderName",
     "ProviderRow",
     "ProviderTable",
@@ -172,6 +174,7 @@ __all__ = [
     "plain_url",
     "predicate_type_fault",
     "predicate_type_of",
+    "provider_faults",
     "provider_row",
     "registry_url_fault",
     "ruling_of",
@@ -182,6 +185,7 @@ __all__ = [
     "short_of",
     "short_predicate_type",
     "tool_name_clashes",
+    "uses_provider",
     "utf16_length",
     "variable_names",
 ]

@@ -9,7 +9,12 @@ from .expert import Expert, InteractiveSkill, ProviderTable
 from .instruction import COMPLETION_TOOL, tool_name_clashes
 from .key import EXPERT_NAME, EXPERT_VERSION, MAX_NAME, MAX_SELECTOR, TAG, parse_delegate, short_of
 from .levels import EXPERT_KEYS
-from .provider_tables import read_provider_skills, read_provider_tools, read_tool_options
+from .provider_tables import (
+    check_provider_use,
+    read_provider_skills,
+    read_provider_tools,
+    read_tool_options,
+)
 from .ranges import parse_range
 from .skill_tables import read_skills
 from .table import Notes, RawTable, Table
@@ -64,6 +69,7 @@ def read_expert(key: str, raw: RawTable, provider: ProviderTable | None, notes: 
     if not notes.faults:
         _check_tool_names(table, expert)
         _check_rules(table, expert)
+        check_provider_use(table, expert, provider)
     return expert
 
 

@@ -74,18 +74,22 @@ class ProviderRow(Value, frozen=True):
     """What can be said about one provider.
 
     settings: keys of `[provider.setting]`, and what each may hold.
-    tools: names allowed in `providerTools`.
+    tools: names allowed in `providerTools`; options: what each may be told in `providerToolOptions`.
+    skills: ids of its own skills, allowed in `providerSkills`.
     """
 
     settings: dict[str, SettingKind]
     variables: tuple[Variable, ...]
     tools: tuple[str, ...] = ()
+    options: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict[str, tuple[str, ...]])
+    skills: tuple[str, ...] = ()
 
 
 def _key(name: str, gives: str = "apiKey") -> Variable:
     return Variable(name=name, gives=gives, required=True, secret=True)
 
 
+_FILE_SEARCH = {"fileSearch": ("vectorStoreIds", "maxNumResults")}
 _BASE_AND_HEADERS: dict[str, SettingKind] = {"baseUrl": "https", "headers": "headers"}
 
 TABLE: dict[ProviderName, ProviderRow] = {
@@ -93,6 +97,8 @@ TABLE: dict[ProviderName, ProviderRow] = {
         settings=_BASE_AND_HEADERS,
         variables=(_key("ANTHROPIC_API_KEY"), Variable(name="ANTHROPIC_BASE_URL", gives="baseUrl")),
         tools=("webSearch", "webFetch", "codeExecution"),
+        options={"webSearch": ("maxUses", "allowedDomains"), "webFetch": ("maxUses",)},
+        skills=("pdf", "docx", "pptx", "xlsx"),
     ),
     "google": ProviderRow(
         settings=_BASE_AND_HEADERS,
@@ -101,6 +107,7 @@ TABLE: dict[ProviderName, ProviderRow] = {
             Variable(name="GOOGLE_GENERATIVE_AI_BASE_URL", gives="baseUrl"),
         ),
         tools=("googleSearch", "codeExecution", "urlContext", "fileSearch", "googleMaps"),
+        options=_FILE_SEARCH,
     ),
     "openai": ProviderRow(
         settings={
@@ -116,6 +123,7 @@ TABLE: dict[ProviderName, ProviderRow] = {
             Variable(name="OPENAI_PROJECT", gives="project"),
         ),
         tools=("webSearch", "fileSearch", "codeInterpreter", "imageGeneration"),
+        options={"webSearch": ("allowedDomains",), **_FILE_SEARCH},
     ),
     "ollama": ProviderRow(
         settings={"baseUrl": "text", "headers": "headers"},
@@ -135,6 +143,7 @@ TABLE: dict[ProviderName, ProviderRow] = {
             Variable(name="AZURE_API_VERSION", gives="apiVersion"),
         ),
         tools=("webSearchPreview", "fileSearch", "codeInterpreter", "imageGeneration"),
+        options=_FILE_SEARCH,
     ),
     "amazon-bedrock": ProviderRow(
         settings={"region": "text"},

@@ -6,12 +6,13 @@ import difflib
 from typing import Any, cast
 
 from . import rules
-from .expert import ProviderName, ProviderTable
+from .expert import Expert, ProviderName, ProviderTable
 from .levels import PROVIDER_KEYS, PROVIDER_SKILL_KEYS, TOOL_OPTION_KEYS
 from .provider import PROVIDERS, TABLE
+from .provider_needs import provider_faults
 from .table import Table
 
-_PROVIDER_SKILL_IDS = ("pdf", "docx", "pptx", "xlsx")
+_PROVIDER_SKILL_IDS = TABLE["anthropic"].skills
 
 
 def read_provider(top: Table) -> ProviderTable | None:
@@ -47,22 +48,24 @@ def read_provider(top: Table) -> ProviderTable | None:
 def read_provider_tools(expert: Table, provider: ProviderTable | None) -> tuple[str, ...]:
     """`providerTools` of an Expert.
 
-    provider: the `[provider]` table. Without one the provider may come from the command line, and nothing is a
-    fault.
+    provider: the `[provider]` table. Without one the provider may come from the command line, and a name that none
+    has is only warned of.
     """
     names = expert.texts("providerTools") or ()
     every = sorted({tool for row in TABLE.values() for tool in row.tools})
     for n, name in enumerate(names):
-        at = ("providerTools", str(n))
-        meant = difflib.get_close_matches(name, every, n=1)
-        hint = f'did you mean "{meant[0]}"?' if meant and meant[0] != name else ""
-        if provider is not None and name not in TABLE[provider.provider_name].tools:
-            own = ", ".join(TABLE[provider.provider_name].tools) or "none"
-            what = f'provider "{provider.provider_name}" has no tool "{name}"; it has: {own}'
-            expert.fault(at, what, hint)
-        elif name not in every:
-            expert.warn(at, f'no provider has a tool "{name}"', hint)
+        if provider is None and name not in every:
+            meant = difflib.get_close_matches(name, every, n=1)
+            hint = f'did you mean "{meant[0]}"?' if meant else ""
+            expert.warn(("providerTools", str(n)), f'no provider has a tool "{name}"', hint)
     return names
+
+
+def check_provider_use(table: Table, expert: Expert, provider: ProviderTable | None) -> None:
+    """What `expert` wants of a provider is what `provider` has. Without one nothing is a fault here."""
+    if provider is not None:
+        for fault in provider_faults(provider.provider_name, expert):
+            table.fault(fault.at, fault.what, fault.hint)
 
 
 def read_provider_skills(expert: Table) -> tuple[dict[str, str], ...]:

@@ -79,6 +79,7 @@ from .voice import Segment, Voice
 from .words import error_of, expert_message, expert_ref, is_step_limit, rank, result_skill, usage_of
 
 _CUT = "The reply was cut off at the output limit of the model."
+_PAUSED = "The provider paused in its own work and goes on with it."
 _STOPS = {"limit": "LimitReached", "interrupted": "Interrupted", "bug": "Bug"}
 """The names of errors that are no failures of a model. The reference knows one limit: that of steps."""
 
@@ -241,7 +242,8 @@ def _replied(page: Page, event: Replied, before: Run) -> None:
     if event.cut:
         reply = len(before.history) if message.calls else segment.reply
         page.segments[run.id] = replace(segment, reply=reply)
-        retry(page, run, "OutputLimit", _CUT, event.usage)
+        why = ("PausedTurn", _PAUSED) if message.paused else ("OutputLimit", _CUT)
+        retry(page, run, *why, event.usage)
     elif isinstance(run.phase, Acting):
         page.segments[run.id] = replace(segment, reply=length - 1, told=length)
         page.told.append(

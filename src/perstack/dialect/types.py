@@ -89,11 +89,21 @@ class UserMessage(Value, frozen=True, kw_only=True, tag="userMessage", tag_field
     contents: tuple[ContentPart, ...]
 
 
+class ProviderTool(Value, frozen=True, kw_only=True):
+    """What a tool of the provider did within a reply. The reference knows no such thing."""
+
+    tool: str
+    asked: str = ""
+    gave: str = ""
+    failed: bool = False
+
+
 class ExpertMessage(Value, frozen=True, kw_only=True, tag="expertMessage", tag_field="type"):
     """contents: thinking, then at most one text, then calls: tools, delegates, questions."""
 
     id: str
     contents: tuple[ThinkingPart | TextPart | ToolCallPart, ...]
+    provider_tools: tuple[ProviderTool, ...] = ()
 
 
 class ToolMessage(Value, frozen=True, kw_only=True, tag="toolMessage", tag_field="type"):

@@ -140,7 +140,16 @@ def expert_message(message: ExpertMessage, place: str) -> wire.ExpertMessage:
             for n, call in enumerate(ranked(message.calls), len(contents) + 1)
         ]
     )
-    return wire.ExpertMessage(id=numbered(place, 0), contents=tuple(contents))
+    provided = tuple(
+        [
+            wire.ProviderTool(tool=p.tool, asked=p.asked, gave=p.gave, failed=p.failed)
+            for p in message.provided
+            if p.tool
+        ]
+    )
+    return wire.ExpertMessage(
+        id=numbered(place, 0), contents=tuple(contents), provider_tools=provided
+    )
 
 
 def messages_of(

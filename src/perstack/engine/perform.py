@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import partial
+from time import time
 
 import anyio
 from msgspec.structs import replace
@@ -36,7 +37,7 @@ from perstack.job import (
     Use,
     Waiting,
 )
-from perstack.models import Delta, Model, Reply, Request, ToolSpec, price_of
+from perstack.models import Delta, Model, ProviderTools, Reply, Request, ToolSpec, price_of
 from perstack.skills import NeedsAnswer, Toolbox
 
 from .equipment import Equipment
@@ -63,7 +64,9 @@ class Performer:
         self._model = model
         self._equipment = equipment
         self._notify = notify
+        self._lock = job.lock
         self._told: dict[str, tuple[Toolbox, tuple[ToolSpec, ...]]] = {}
+        self._provided: dict[str, ProviderTools] = {}
 
     async def __call__(self, command: Generate | Use) -> Event:
         match command:
@@ -107,12 +110,14 @@ class Performer:
             instruction=wish.instruction,
             history=wish.history,
             tools=self._specs(wish.expert, box),
+            provided=self._provided_to(wish.expert),
             reasoning=self._choice.reasoning,
             timeout_s=self._timeout_s,
             expert=wish.expert,
             path=wish.path,
             step=wish.step,
             concluding=wish.concluding,
+            at=round(time(), 3),
         )
 
     def _heard(self, wish: Generate, delta: Delta) -> None:
@@ -137,14 +142,26 @@ class Performer:
             self._told[expert] = box, specs
         return specs
 
+    def _provided_to(self, key: str) -> ProviderTools:
+        """What an Expert uses at the provider: its own, and nothing of who delegates to it."""
+        if key not in self._provided:
+            expert = self._lock.expert(key)
+            self._provided[key] = ProviderTools(
+                names=expert.provider_tools,
+                options=expert.provider_tool_options,
+                skills=tuple(skill.get("skillId", "") for skill in expert.provider_skills),
+            )
+        return self._provided[key]
+
     def _replied(self, wish: Generate, reply: Reply, box: Toolbox) -> Event:
         message, cost = reply.message, self._cost(reply.usage)
         if reply.finish == "refusal":
             text = message.text or "The model refused to answer."
             refused = Failure(name="Refused", message=text)
             return ReplyFailed(run=wish.run, failure=refused, usage=reply.usage, cost=cost)
-        cut = reply.finish == "length"
-        if not cut and not wish.concluding and not message.calls and not message.text.strip():
+        cut = reply.finish in ("length", "pause")
+        nothing = not message.calls and not message.provided and not message.text.strip()
+        if not cut and not wish.concluding and nothing:
             empty = Failure(
                 name="EmptyReply", message="The model replied with nothing.", retryable=True
             )

@@ -16,7 +16,8 @@ Theory of operation
    What moves it from outside (a person who speaks, a job taken up again) is in `reduce`.
 
    A reply that was cut off by the model's output limit is kept, and asked to be continued: it is never taken
-   for an answer, and calls in it are not made, since the last may be half a call.
+   for an answer, and calls in it are not made, since the last may be half a call. One in which the provider
+   paused in work of its own is kept too, and nothing is said to it: the provider goes on from where it stands.
 2. The results of one reply join the history together, in the order of the calls, when the last is there. So
    the history never holds a call without its result, and the same log gives the same requests.
 3. A call whose server asks a person something (`Asked`) was called off, so it is neither at work nor in doubt.
@@ -166,14 +167,18 @@ def _is_at_work(flight: Flight) -> bool:
 
 
 def _cut(run: Run, message: ExpertMessage, seq: int) -> Run:
-    """A reply that reached the output limit: kept, and continued by the next."""
+    """A reply that reached the output limit, or in which the provider paused: kept, and continued by the next."""
     history = run.history
     if message.calls:
         results = (_note(call.id, call.tool, CUT_CALL) for call in message.calls)
         return next_step(replace(run, history=history.plus(message, *results), cut=""), seq)
-    if message.text or message.thoughts:
+    if message.paused:
         history = history.plus(message)
-    run = replace(run, history=history.plus(said(GO_ON)), cut=run.cut + message.text)
+    elif message.text or message.thoughts or message.provided:
+        history = history.plus(message, said(GO_ON))
+    else:
+        history = history.plus(said(GO_ON))
+    run = replace(run, history=history, cut=run.cut + message.text)
     if isinstance(run.phase, Concluding):
         return replace(run, phase=Concluding(since=seq))
     return next_step(run, seq)

@@ -113,7 +113,8 @@ class RunStarted(Fact, frozen=True, kw_only=True):
 
 
 class Replied(Fact, frozen=True, kw_only=True):
-    """The model gave one whole reply. cut: its output limit ended it before the model did.
+    """The model gave one whole reply. cut: it ended before the model did, at its output limit or, if its message
+    is paused, in the middle of the provider's own work.
 
     cost: its price in millionths of a US dollar, 0 where nobody asked for it.
     """

@@ -7,6 +7,7 @@ A history is a growing row of messages. The model's own words keep whatever a pr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal, overload
 
 import msgspec
@@ -42,10 +43,14 @@ class Usage(Value, frozen=True):
 
 
 class Text(Value, frozen=True, tag="text"):
-    """signature: what the provider wants to see again with this text (Gemini), else empty."""
+    """signature: what the provider wants to see again with this text (Gemini), else empty.
+
+    citations: the sources that the provider names for it, as the provider put them.
+    """
 
     text: str
     signature: str = ""
+    citations: tuple[dict[str, Json], ...] = ()
 
 
 class Thought(Value, frozen=True, tag="thought"):
@@ -95,6 +100,21 @@ class Call(Value, frozen=True):
     own_name: str = ""
 
 
+class ProviderPart(Value, frozen=True):
+    """What a tool of the provider did within a reply, or what else the provider put there.
+
+    data: the provider's own JSON, sent back to it as it came. tool: the provider's name of the tool, empty where
+    another part tells of it already. asked: what was asked of the tool; gave: what came of it, each in a line or
+    a few. failed: it came to nothing.
+    """
+
+    data: dict[str, Json]
+    tool: str = ""
+    asked: str = ""
+    gave: str = ""
+    failed: bool = False
+
+
 class Question(Value, frozen=True, kw_only=True):
     """What the server of a tool wants to know of a person before it goes on. schema: JSON Schema of the answer."""
 
@@ -132,19 +152,39 @@ class UserMessage(Value, frozen=True, tag="user"):
 
 
 class ExpertMessage(Value, frozen=True, tag="expert"):
-    """One reply of the model, in the order thoughts, text, calls.
+    """One reply of the model, in the order thoughts, text, calls, unless `order` says otherwise.
 
-    model: "provider/model" that wrote it; signatures mean something only to that provider.
+    model: "provider/model" that wrote it; signatures mean something only to that provider. provided: what the
+    provider's own tools did in it. order: a letter for each part in the order they came, "t" for a thought, "w"
+    for words, "c" for a call, "p" for what was provided; empty without the latter. paused: the provider stopped in
+    the middle of its own work, and goes on when it is shown this reply.
     """
 
     thoughts: tuple[Thought, ...] = ()
     texts: tuple[Text, ...] = ()
     calls: tuple[Call, ...] = ()
     model: str = ""
+    provided: tuple[ProviderPart, ...] = ()
+    order: str = ""
+    paused: bool = False
 
     @property
     def text(self) -> str:
         return joined(self.texts)
+
+    @property
+    def parts(self) -> Iterator[Thought | Text | Call | ProviderPart]:
+        """All parts in order. One that is no longer there is left out, one without a place comes last."""
+        rows = {
+            "t": iter(self.thoughts),
+            "w": iter(self.texts),
+            "c": iter(self.calls),
+            "p": iter(self.provided),
+        }
+        for letter in self.order:
+            yield from islice(rows[letter], 1)
+        for row in rows.values():
+            yield from row
 
 
 class ToolMessage(Value, frozen=True, tag="tool"):

@@ -44,7 +44,7 @@ from .events import (
     ToolReturned,
     UserSpoke,
 )
-from .messages import Approval, Call, Question, joined
+from .messages import Approval, Call, ExpertMessage, Question, Text, joined
 from .reduce import apply
 from .state import Acting, Concluding, Flight, Job, Run, Thinking, approval_of, asked_of
 from .wanted import gives_up, on_turn
@@ -147,10 +147,13 @@ def _drafts(told: Timeline, event: Event, after: Job) -> Iterator[tuple[str, Act
         case UserSpoke(text=text):
             run = event.run or after.root
             yield run, Query(id=f"query-{run}-{seq}", text=text)
-        case Replied(run=run, cut=True):
-            yield run, Retry(id=f"retry-{seq}", error="OutputLimit", message=OUTPUT_LIMIT)
-        case Replied(run=run):
-            yield from _questions_due((), after.runs[run])
+        case Replied(run=run, message=message):
+            for row in _provided(message, seq):
+                yield run, row
+            if event.cut and not message.paused:
+                yield run, Retry(id=f"retry-{seq}", error="OutputLimit", message=OUTPUT_LIMIT)
+            elif not event.cut:
+                yield from _questions_due((), after.runs[run])
         case ReplyFailed(run=run, failure=why):
             phase = after.runs[run].phase
             if isinstance(phase, Thinking | Concluding) and not gives_up(after, phase):
@@ -181,6 +184,21 @@ def _drafts(told: Timeline, event: Event, after: Job) -> Iterator[tuple[str, Act
             yield run if run in after.runs else after.root, row
         case _:
             return
+
+
+def _provided(message: ExpertMessage, seq: int) -> Iterator[Activity]:
+    """What the provider's own tools did in a reply, as calls of a skill that is named as the provider."""
+    provider = message.model.partition("/")[0]
+    for place, part in enumerate(message.provided, 1):
+        if part.tool:
+            yield GeneralTool(
+                id=f"provided-{seq}-{place}",
+                skill_name=provider,
+                tool_name=part.tool,
+                args={"asked": part.asked} if part.asked else {},
+                result=None if part.failed else (Text(text=part.gave),),
+                error=(part.gave or "It failed.") if part.failed else None,
+            )
 
 
 def _returned(

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .cassette import Cassette, Recorder, load_cassette, open_recorder
-from .catalog import default_model, ending, open_model, traits_of
-from .model import Delta, Finish, Hear, Model, Reply, Request, ToolSpec
+from .catalog import default_model, ending, open_model, provider_tools_refusal, traits_of
+from .model import Delta, Finish, Hear, Model, ProviderTools, Reply, Request, ToolSpec
 from .prices import price_of
 from .wires.wire import Traits
 
@@ -30,6 +30,7 @@ __all__ = [
     "Hear",
     "HttpModel",
     "Model",
+    "ProviderTools",
     "Recorder",
     "Reply",
     "Request",
@@ -41,6 +42,7 @@ __all__ = [
     "open_model",
     "open_recorder",
     "price_of",
+    "provider_tools_refusal",
     "traits_of",
 ]
 

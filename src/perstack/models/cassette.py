@@ -211,7 +211,11 @@ def _append(file: int, name: str, line: Value) -> None:
 def _heard(request: Request, scrub: Mapping[str, str]) -> Heard:
     return Heard(
         expert=request.expert,
-        tools=tuple(sorted(tool.name for tool in request.tools)),
+        tools=(
+            *sorted(tool.name for tool in request.tools),
+            *sorted(f"provider/{name}" for name in request.provided.names),
+            *sorted(f"provider/skill/{name}" for name in request.provided.skills),
+        ),
         words=tuple(
             _TIME.sub("<time>", _scrubbed(_told(message), scrub))
             for message in _since_reply(request)

@@ -83,6 +83,27 @@ def wire_of(access: ProviderAccess) -> Wire:
             raise UserError(not_served(access.provider))
 
 
+def provider_tools_refusal(access: ProviderAccess, model: str) -> str:
+    """Why tools of the provider cannot be used with `model` there; empty if they can."""
+    match access.provider:
+        case "openai" if not _has_responses(access):
+            return (
+                f"{access.base_url} is spoken to in Chat Completions, which knows none. If it knows Responses, "
+                'set name = "x.responses" in [provider.setting].'
+            )
+        case "google":
+            from .wires.google_tools import takes_own_tools
+
+            if not takes_own_tools(model):
+                return (
+                    f'"{model}" does not take them beside functions, which every Expert has. '
+                    "Models from Gemini 3 on do: choose one with --model."
+                )
+            return ""
+        case _:
+            return ""
+
+
 def _has_responses(access: ProviderAccess) -> bool:
     if access.base_url is None or urlsplit(access.base_url).hostname == _OFFICIAL_OPENAI:
         return True

@@ -26,9 +26,13 @@ GO_ON = "Continue."
 
 
 class Repair:
-    """Messages go in one by one, those to send come out."""
+    """Messages go in one by one, those to send come out.
 
-    def __init__(self) -> None:
+    reader: the provider they are sent to, which alone can read what its own tools did.
+    """
+
+    def __init__(self, reader: str = "") -> None:
+        self._reader = reader
         self._open: dict[str, Call] = {}
         self._ours = False
 
@@ -51,11 +55,14 @@ class Repair:
                 return (*missing, message)
             case ExpertMessage():
                 # Thoughts alone are an unfinished reply; providers refuse them without what they led to.
+                own = written_by(self._reader, message)
                 if not message.calls and not message.text.strip():
-                    return ()
+                    if not (own and message.provided):
+                        return ()
                 missing = self._missing()
                 self._open = {call.id: call for call in message.calls}
-                self._ours = True
+                # To go on from a pause, the provider must have had the last word
+                self._ours = not (own and message.paused)
                 return (*missing, message)
 
     def rest(self) -> tuple[Message, ...]:

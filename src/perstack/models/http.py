@@ -38,7 +38,7 @@ from .answer import Answer
 from .connections import Connections, head_lines, parsed_proxy
 from .model import Hear, Reply, Request
 from .sse import EventStream
-from .wires.wire import Pieces, Traits, Wire
+from .wires.wire import Pieces, Traits, Wire, merged
 
 CONVERSATIONS = 2048
 """Conversations whose encoded messages are remembered; beyond it the longest unused is forgotten."""
@@ -71,6 +71,9 @@ class HttpModel:
     async def reply(self, request: Request, hear: Hear) -> Reply:
         wire = self._wire
         body = wire.encode(request, self._traits(request.model), self._pieces_of(request.history))
+        head = self._head
+        if more := wire.request_headers(self._access, request):
+            head = head_lines(merged(wire.headers(self._access), more))
         decoder = wire.decoder(request)
         events = EventStream()
 
@@ -83,7 +86,7 @@ class HttpModel:
         try:
             with anyio.fail_after(request.timeout_s):
                 await self._connections.post(
-                    wire.url(self._access, request), self._head, body, answer, self._proxy
+                    wire.url(self._access, request), head, body, answer, self._proxy
                 )
         except TimeoutError as error:
             raise ModelError(

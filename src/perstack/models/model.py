@@ -14,8 +14,9 @@ import msgspec
 from perstack.definition import Reasoning
 from perstack.job import ExpertMessage, History, Json, Usage
 
-Finish = Literal["stop", "calls", "length", "refusal"]
-"""Why the model ended: done · it asks for tools · cut off by its output limit · it will not answer."""
+Finish = Literal["stop", "calls", "length", "refusal", "pause"]
+"""Why the model ended: done · it asks for tools · cut off by its output limit · it will not answer · the provider
+paused in its own work, and goes on when it is shown the reply."""
 
 
 class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,25 +27,49 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, Json]
 
 
+class ProviderTools(msgspec.Struct, frozen=True, kw_only=True):
+    """What the provider itself is to let the model use, at its own place.
+
+    names, options: as in `providerTools` and `providerToolOptions`. skills: ids of the provider's own skills.
+    """
+
+    names: tuple[str, ...] = ()
+    options: dict[str, dict[str, Json]] = msgspec.field(default_factory=dict[str, dict[str, Json]])
+    skills: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.skills)
+
+    def of(self, tool: str) -> dict[str, Json]:
+        """The options of one tool."""
+        return self.options.get(tool, {})
+
+
+NO_PROVIDER_TOOLS = ProviderTools()
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One turn put to a model.
 
     model: the provider's name for it. tools: in the order they are shown; empty to ask for words only.
+    provided: tools that run at the provider.
     expert, path, step: who asks, for cassettes and traces: Expert key, place in the tree of runs ("" is the
     root, "/2.1" the delegate called second in the root's step 2), number of the reply in that run, from 1.
-    concluding: the closing reply of a run whose work is done.
+    concluding: the closing reply of a run whose work is done. at: the time, seconds since 1970.
     """
 
     model: str
     instruction: str
     history: History
     tools: tuple[ToolSpec, ...] = ()
+    provided: ProviderTools = NO_PROVIDER_TOOLS
     reasoning: Reasoning = "none"
     timeout_s: float = 300.0
     expert: str = ""
     path: str = ""
     step: int = 1
     concluding: bool = False
+    at: float = 0.0
 
 
 class Delta(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from perstack.models import default_model
 from .packages.locking import lock_to_run
 from .project import Settings, load_env, load_project, settle
 from .running.order import Order, store_of
+from .running.provided import Provided, provided_to
 from .walls.build import policies_of
 from .walls.needs import needs_of
 from .walls.places import place_of
@@ -39,7 +40,7 @@ class ShownTool(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One Expert as it would run now. starts_servers: skills whose tools only their servers know,
-    since no lock pins them."""
+    since no lock pins them. provided: what it and its delegates use at the provider, where no wall reaches."""
 
     key: str
     version: str
@@ -56,6 +57,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     walls: tuple[WallPolicy, ...]
     approve: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    provided: tuple[Provided, ...] = ()
 
 
 async def show(order: Order, at: float) -> Shown:
@@ -99,6 +101,7 @@ async def show(order: Order, at: float) -> Shown:
         runtime=settings.runtime,
         approve=pin.expert.approve,
         deny=pin.expert.deny,
+        provided=provided_to(lock, key),
         walls=_walls(order, settings, lock),
     )
 

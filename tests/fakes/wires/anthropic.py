@@ -124,6 +124,10 @@ class Anthropic(Wire):
                 return None
             case "image" | "document":
                 return None
+            case "server_tool_use" if block["id"].startswith("srvtoolu_") and block["name"]:
+                return None
+            case "web_search_tool_result" if block["tool_use_id"].startswith("srvtoolu_"):
+                return None
             case other:
                 return Fault(400, f"{where}: unknown block type {other!r}")
 
@@ -175,6 +179,8 @@ class Anthropic(Wire):
                     {"type": "signature_delta", "signature": signature},
                 ],
             )
+        for provided in reply.provided:
+            yield dict(provided), []
         if reply.text:
             yield (
                 {"type": "text", "text": reply.text},
@@ -218,7 +224,8 @@ class Anthropic(Wire):
     def _stop(self, reply: Reply) -> str:
         if isinstance(reply, Calls):
             return "tool_use"
-        return {"stop": "end_turn", "length": "max_tokens", "refusal": "refusal"}[reply.finish]
+        reasons = {"stop": "end_turn", "length": "max_tokens", "pause": "pause_turn"}
+        return reasons.get(reply.finish, reply.finish)
 
     def events(self, reply: Reply, peek: Peek, serial: int) -> list[bytes]:
         def event(kind: str, **members: Any) -> bytes:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from perstack.definition import Limits, RuntimeName
 from perstack.ops.packages.sources import Sources
 from perstack.ops.project import Flags
+from perstack.ops.running.provided import sentence_of
 from perstack.ops.running.run import Order
 from perstack.ops.show import Shown
 from perstack.ops.show import show as shown_of
@@ -81,6 +82,7 @@ def _as_text(shown: Shown) -> str:
     lines += [f"Asks you   before {rule}" for rule in shown.approve]
     lines += [f"Denied     {rule}" for rule in shown.deny]
     lines += [f"Not shown  tools of {name}: its server knows them" for name in shown.starts_servers]
+    lines += [f"Outside    {sentence_of(row, shown.provider)}" for row in shown.provided]
     lines += ["", *policy_lines(shown.runtime, shown.walls)]
     lines += ["", f"Tools ({len(shown.tools)})", ""]
     for tool in shown.tools:

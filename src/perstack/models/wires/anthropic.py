@@ -8,13 +8,16 @@ instruction, other tools, an earlier thought left out. What a thought was bound 
 to this conversation's `Pieces`, and for no others. So for these models, thoughts from before a restart, a
 branch, or a change of tools are left out, and everything sent after that is sent unchanged.
 
-A reply's thoughts are usually its first blocks. Where they were not, their ids hold their places.
+A reply's thoughts are usually its first blocks. Where they were not, their ids hold their places. A reply in which
+Anthropic's own tools were at work goes back block by block as it came. If it paused there, it is the last that is
+sent: Anthropic goes on with it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,10 +25,12 @@ import msgspec
 from perstack.definition import ProviderAccess, Reasoning
 from perstack.errors import ModelError
 from perstack.job import (
+    Call,
     ExpertMessage,
     File,
     Image,
     Message,
+    ProviderPart,
     Text,
     Thought,
     ToolMessage,
@@ -35,6 +40,14 @@ from perstack.job import (
 from ..history import Repair, written_by
 from ..model import Request, ToolSpec
 from .anthropic_stream import PROVIDER, AnthropicDecoder, failure_of
+from .anthropic_tools import (
+    CONTAINER,
+    allowed_names,
+    betas_of,
+    container_of,
+    tools_of,
+    with_betas,
+)
 from .calls import own_names, safe_name
 from .effort import effort_for, level_of
 from .media import in_words
@@ -54,7 +67,6 @@ _LEAST_BUDGET = 1_024
 _MARK = b',"cache_control":{"type":"ephemeral"}}'
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _ODD = re.compile(r"[^a-zA-Z0-9_-]")
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 _encode = msgspec.json.encode
 Block = dict[str, Any]
@@ -72,15 +84,23 @@ class AnthropicWire:
             own["x-api-key"] = access.api_key
         return merged(own, access.headers)
 
+    def request_headers(self, access: ProviderAccess, request: Request) -> dict[str, str]:
+        return with_betas(betas_of(request.provided), access.headers)
+
     def encode(self, request: Request, traits: Traits, pieces: Pieces) -> bytes:
-        tools = pieces.tools(request.tools, _tools)
+        allowed = allowed_names(request.provided)
+        tools = pieces.tools(request.tools, partial(_tools, allowed=allowed))
+        if request.provided:
+            tools = _joined(tools_of(request.provided), tools)
         thinking, effort = _thinking(request.reasoning, traits)
         bound = (
             (request.model, request.reasoning, request.instruction, tools)
             if traits.binds_thoughts
             else None
         )
-        turns = pieces.follow(request.history, lambda: _Turns(trusts_all=bound is None), bound)
+        turns = pieces.follow(
+            request.history, lambda: _Turns(allowed, bound is None), (bound, allowed)
+        )
 
         head: dict[str, Any] = {
             "model": request.model,
@@ -91,7 +111,7 @@ class AnthropicWire:
             head["thinking"] = thinking
         if effort is not None:
             head["output_config"] = {"effort": effort}
-        if request.tools and request.concluding:
+        if (request.tools or request.provided) and request.concluding:
             head["tool_choice"] = {"type": "none"}
         if request.instruction:
             head["system"] = [
@@ -101,14 +121,18 @@ class AnthropicWire:
                     "cache_control": {"type": "ephemeral"},
                 }
             ]
+        if container := container_of(request.provided, turns.container, request.at):
+            head["container"] = container
         parts = [_encode(head)[:-1]]
-        if request.tools:
+        if request.tools or request.provided:
             parts += (b',"tools":', tools)
         parts += (b',"messages":[', b",".join(turns.marked()), b"]}")
         return b"".join(parts)
 
     def decoder(self, request: Request) -> AnthropicDecoder:
-        return AnthropicDecoder(request.model, own_names(request.tools, _NAME))
+        return AnthropicDecoder(
+            request.model, own_names(request.tools, allowed_names(request.provided))
+        )
 
     def failure(self, status: int, body: bytes) -> ModelError:
         return failure_of(status, body)
@@ -146,11 +170,17 @@ def _max_tokens(thinking: Block | None, traits: Traits) -> int:
     return max(plain, budget + ROOM_AFTER_THINKING) if budget else plain
 
 
-def _tools(tools: tuple[ToolSpec, ...]) -> bytes:
+def _joined(provided: list[Block], ours: bytes) -> bytes:
+    """One array of all tools, the provider's first: the cache mark stays on the last of ours."""
+    theirs = _encode(provided)
+    return theirs if ours == b"[]" else theirs[:-1] + b"," + ours[1:]
+
+
+def _tools(tools: tuple[ToolSpec, ...], allowed: re.Pattern[str]) -> bytes:
     encoded = [
         _encode(
             {
-                "name": safe_name(tool.name, _NAME),
+                "name": safe_name(tool.name, allowed),
                 "description": tool.description,
                 "input_schema": tool.schema,
             }
@@ -166,11 +196,14 @@ class _Turns:
     """A conversation as turns of alternating roles: what belongs to one role in a row is one turn.
 
     All turns but the last are closed and kept as bytes. trusts_all: thoughts may be sent whenever they were
-    written; else only those added after the first `marked`.
+    written; else only those added after the first `marked`. allowed: the names that tools may have. container:
+    what the last reply that had one said of its container.
     """
 
-    def __init__(self, *, trusts_all: bool) -> None:
-        self._repair = Repair()
+    def __init__(self, allowed: re.Pattern[str], trusts_all: bool) -> None:
+        self.container: Block | None = None
+        self._repair = Repair(PROVIDER)
+        self._allowed = allowed
         self._thoughts = trusts_all
         self._closed: list[bytes] = []
         self._role = ""
@@ -190,7 +223,7 @@ class _Turns:
             turns[place] = _turn("user", blocks, mark=True)
         role, blocks = self._role, self._blocks
         for sent in self._repair.rest():
-            extra = [_encode(block) for block in _blocks(sent, thoughts=False)]
+            extra = [_encode(block) for block in _blocks(sent, self._allowed, thoughts=False)]
             if role == "user":
                 blocks = blocks + extra
             else:
@@ -203,7 +236,13 @@ class _Turns:
 
     def _put(self, message: Message) -> None:
         role = "assistant" if isinstance(message, ExpertMessage) else "user"
-        blocks = [_encode(block) for block in _blocks(message, thoughts=self._thoughts)]
+        blocks = [
+            _encode(block) for block in _blocks(message, self._allowed, thoughts=self._thoughts)
+        ]
+        if isinstance(message, ExpertMessage) and written_by(PROVIDER, message):
+            for part in message.provided:
+                if part.data.get("type") == CONTAINER:
+                    self.container = part.data
         if not blocks:
             return
         if role != self._role:
@@ -226,7 +265,7 @@ def _with_mark(block: bytes) -> bytes:
     return block[:-1] + _MARK
 
 
-def _blocks(message: Message, *, thoughts: bool) -> list[Block]:
+def _blocks(message: Message, allowed: re.Pattern[str], *, thoughts: bool) -> list[Block]:
     match message:
         case UserMessage():
             return list(_content(message.parts))
@@ -240,21 +279,52 @@ def _blocks(message: Message, *, thoughts: bool) -> list[Block]:
                 }
             ]
         case ExpertMessage():
-            said: list[Block] = [
-                {"type": "text", "text": text.text} for text in message.texts if text.text.strip()
-            ]
-            said += (
-                {
-                    "type": "tool_use",
-                    "id": _ODD.sub("_", call.id),
-                    "name": safe_name(call.tool, _NAME),
-                    "input": call.args,
-                }
-                for call in message.calls
-            )
-            if thoughts and said and written_by(PROVIDER, message):
+            own = written_by(PROVIDER, message)
+            if own and message.provided:
+                return list(_as_it_came(message, allowed, thoughts))
+            said = [_text(text, own) for text in message.texts if text.text.strip()]
+            said += (_call(call, allowed) for call in message.calls)
+            if thoughts and said and own:
                 return _with_thoughts(message.thoughts, said)
             return said
+
+
+def _text(text: Text, own: bool) -> Block:
+    block: Block = {"type": "text", "text": text.text}
+    return block | ({"citations": text.citations} if own and text.citations else {})
+
+
+def _call(call: Call, allowed: re.Pattern[str]) -> Block:
+    return {
+        "type": "tool_use",
+        "id": _ODD.sub("_", call.id),
+        "name": safe_name(call.tool, allowed),
+        "input": call.args,
+    }
+
+
+def _thought(thought: Thought) -> Block:
+    if thought.redacted:
+        return {"type": "redacted_thinking", "data": thought.signature}
+    return {"type": "thinking", "thinking": thought.text, "signature": thought.signature}
+
+
+def _as_it_came(
+    message: ExpertMessage, allowed: re.Pattern[str], thoughts: bool
+) -> Iterator[Block]:
+    """All blocks of a reply of Anthropic's in which its own tools were at work."""
+    for part in message.parts:
+        match part:
+            case Thought() if thoughts and part.signature:
+                yield _thought(part)
+            case Text() if part.text.strip():
+                yield _text(part, own=True)
+            case Call():
+                yield _call(part, allowed)
+            case ProviderPart(data=data) if data.get("type") != CONTAINER:
+                yield data
+            case _:
+                pass
 
 
 def _with_thoughts(thoughts: tuple[Thought, ...], said: list[Block]) -> list[Block]:
@@ -263,16 +333,7 @@ def _with_thoughts(thoughts: tuple[Thought, ...], said: list[Block]) -> list[Blo
     for place, thought in enumerate(thoughts):
         if not thought.signature:
             continue  # from an interrupted reply: not provable, so not accepted
-        block: Block = (
-            {"type": "redacted_thinking", "data": thought.signature}
-            if thought.redacted
-            else {
-                "type": "thinking",
-                "thinking": thought.text,
-                "signature": thought.signature,
-            }
-        )
-        blocks.insert(int(thought.id) if thought.id.isdecimal() else place, block)
+        blocks.insert(int(thought.id) if thought.id.isdecimal() else place, _thought(thought))
     return blocks
 
 

@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 
 from perstack.errors import ModelError
-from perstack.job import Call, ExpertMessage, Text, Thought, Usage
+from perstack.job import Call, ExpertMessage, Json, ProviderPart, Text, Thought, Usage
 
 from ..model import Delta, Finish, Reply
+from .anthropic_tools import CONTAINER, is_provided, part_of
 from .calls import parse_arguments
-from .loose import truncated, unreadable
+from .loose import text, truncated, unreadable
+from .telling import put
 from .wire import excerpt, failed
 
 PROVIDER = "anthropic"
@@ -27,6 +29,7 @@ class _Usage(msgspec.Struct):
 
 class _Started(msgspec.Struct):
     usage: _Usage = msgspec.field(default_factory=_Usage)
+    container: dict[str, Any] | None = None
 
 
 class _Begun(msgspec.Struct):
@@ -38,6 +41,7 @@ class _Begun(msgspec.Struct):
     id: str = ""
     name: str = ""
     input: Any = None
+    citations: list[dict[str, Any]] | None = None
 
 
 class _Change(msgspec.Struct):
@@ -48,6 +52,8 @@ class _Change(msgspec.Struct):
     partial_json: str = ""
     stop_reason: str | None = None
     stop_details: dict[str, Any] | None = None
+    citation: dict[str, Any] | None = None
+    container: dict[str, Any] | None = None
 
 
 class _Error(msgspec.Struct):
@@ -59,7 +65,7 @@ class _Event(msgspec.Struct):
     type: str = ""
     index: int = 0
     message: _Started | None = None
-    content_block: _Begun | None = None
+    content_block: msgspec.Raw = msgspec.Raw()
     delta: _Change | None = None
     usage: _Usage | None = None
     error: _Error | None = None
@@ -70,6 +76,8 @@ class _Failure(msgspec.Struct):
 
 
 _EVENT = msgspec.json.Decoder(_Event)
+_BEGUN = msgspec.json.Decoder(_Begun)
+_BLOCK = msgspec.json.Decoder(dict[str, Any])
 _FAILURE = msgspec.json.Decoder(_Failure)
 
 _ERRORS = {
@@ -91,7 +99,7 @@ _FINISHES: dict[str, Finish] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     # A turn the provider interrupted; only its own tools cause it. It is to be gone on with.
-    "pause_turn": "length",
+    "pause_turn": "pause",
     "refusal": "refusal",
 }
 
@@ -113,12 +121,14 @@ def _name_of(error: _Error) -> str | None:
 
 
 class _Part:
-    """One content block, growing."""
+    """One content block, growing. whole: as it began, if it is of the provider's own tools."""
 
-    __slots__ = ("begun", "json", "signature", "text")
+    __slots__ = ("begun", "citations", "json", "signature", "text", "whole")
 
-    def __init__(self, begun: _Begun) -> None:
-        self.begun = begun
+    def __init__(self, raw: msgspec.Raw) -> None:
+        begun = self.begun = _BEGUN.decode(raw)
+        self.whole: dict[str, Any] | None = _BLOCK.decode(raw) if is_provided(begun.type) else None
+        self.citations = list(begun.citations or ())
         self.text: list[str] = [begun.text or begun.thinking]
         self.signature = begun.signature
         self.json: list[str] = []
@@ -134,27 +144,32 @@ class AnthropicDecoder:
         self._usage = _Usage()
         self._stop: str | None = None
         self._details: dict[str, Any] = {}
+        self._container: dict[str, Any] | None = None
         self._ended = False
 
     def feed(self, event: str, data: bytes) -> tuple[Delta, ...]:
         try:
-            told = _EVENT.decode(data)
+            return self._take(event, _EVENT.decode(data))
         except msgspec.MsgspecError as error:
             raise unreadable(error) from error
+
+    def _take(self, event: str, told: _Event) -> tuple[Delta, ...]:
         match told.type or event:
             case "content_block_delta":
                 return self._grow(told)
-            case "content_block_start" if told.content_block is not None:
+            case "content_block_start" if bytes(told.content_block) not in (b"", b"null"):
                 part = self._parts[told.index] = _Part(told.content_block)
-                return _heard(told.content_block.type, part.text[0])
+                return _heard(part.begun.type, part.text[0])
             case "message_start" if told.message is not None:
                 self._count(told.message.usage)
+                self._container = told.message.container or self._container
             case "message_delta":
                 if told.usage is not None:
                     self._count(told.usage)
                 if told.delta is not None:
                     self._stop = told.delta.stop_reason or self._stop
                     self._details = told.delta.stop_details or self._details
+                    self._container = told.delta.container or self._container
             case "message_stop":
                 self._ended = True
             case "error":
@@ -168,41 +183,65 @@ class AnthropicDecoder:
     def reply(self) -> Reply:
         if not self._ended:
             raise truncated()
-        thoughts: list[tuple[int, Thought]] = []
+        thoughts: list[Thought] = []
         texts: list[Text] = []
         calls: list[Call] = []
-        place = 0
+        provided: list[ProviderPart] = []
+        order = ""
         for part in (self._parts[index] for index in sorted(self._parts)):
-            begun, text = part.begun, "".join(part.text)
+            begun, said = part.begun, "".join(part.text)
             match begun.type:
                 case "thinking":
-                    thoughts.append((place, Thought(text=text, signature=part.signature)))
+                    thoughts.append(Thought(text=said, signature=part.signature))
+                    order += "t"
                 case "redacted_thinking":
-                    thoughts.append((place, Thought(signature=begun.data, redacted=True)))
-                case "text":
-                    if not text.strip():
-                        continue
-                    texts.append(Text(text=text))
+                    thoughts.append(Thought(signature=begun.data, redacted=True))
+                    order += "t"
+                case "text" if said.strip():
+                    texts.append(Text(text=said, citations=tuple(part.citations)))
+                    order += "w"
                 case "tool_use":
                     calls.append(self._call(begun, "".join(part.json)))
+                    order += "c"
+                case _ if (block := self._block(part)) is not None:
+                    put(provided, part_of(block), _answers)
+                    order += "p"
                 case _:
-                    continue
-            place += 1
+                    pass
+        if self._container is not None:
+            kept = {key: self._container.get(key) for key in ("id", "expires_at")}
+            provided.append(ProviderPart(data={"type": CONTAINER, **kept}))
+            order += "p"
         if not texts and not calls and self._stop == "refusal":
             why = self._details.get("explanation")
             texts += [Text(text=why)] if isinstance(why, str) and why else []
-        first = [at for at, _ in thoughts] == list(range(len(thoughts)))
+        finish = _FINISHES.get(self._stop or "", "calls" if calls else "stop")
+        if finish == "pause" and calls:
+            finish = "calls"
         message = ExpertMessage(
-            thoughts=tuple(
-                thought if first else msgspec.structs.replace(thought, id=str(at))
-                for at, thought in thoughts
-            ),
+            thoughts=tuple(thoughts if provided else _placed(thoughts, order)),
             texts=tuple(texts),
             calls=tuple(calls),
             model=f"{PROVIDER}/{self._model}",
+            provided=tuple(provided),
+            order=order if provided else "",
+            paused=finish == "pause",
         )
-        finish = _FINISHES.get(self._stop or "", "calls" if calls else "stop")
         return Reply(message=message, usage=_usage(self._usage), finish=finish)
+
+    def _block(self, part: _Part) -> dict[str, Json] | None:
+        """A block of the provider's own tools, whole; None if it is none, or was cut off."""
+        block = part.whole
+        if block is None or part.begun.type != "server_tool_use":
+            return block
+        if _FINISHES.get(self._stop or "") == "length" and not self._has_result(part.begun.id):
+            return None
+        asked, fault = parse_arguments("".join(part.json))
+        return None if fault else block | ({"input": asked} if asked else {})
+
+    def _has_result(self, id: str) -> bool:
+        wholes = (part.whole for part in self._parts.values())
+        return any(whole is not None and whole.get("tool_use_id") == id for whole in wholes)
 
     def _grow(self, told: _Event) -> tuple[Delta, ...]:
         part, change = self._parts.get(told.index), told.delta
@@ -219,6 +258,8 @@ class AnthropicDecoder:
                 part.signature += change.signature
             case "input_json_delta":
                 part.json.append(change.partial_json)
+            case "citations_delta" if change.citation is not None:
+                part.citations.append(change.citation)
             case _:
                 pass
         return ()
@@ -239,6 +280,22 @@ class AnthropicDecoder:
             value = getattr(usage, name)
             if value is not None:
                 setattr(self._usage, name, value)
+
+
+def _placed(thoughts: list[Thought], order: str) -> list[Thought]:
+    """`thoughts` with their places in `order` as their ids, if they were not the first."""
+    if order.startswith("t" * len(thoughts)):
+        return thoughts
+    places = [place for place, letter in enumerate(order) if letter == "t"]
+    return [
+        msgspec.structs.replace(thought, id=str(place))
+        for place, thought in zip(places, thoughts, strict=True)
+    ]
+
+
+def _answers(part: ProviderPart, earlier: ProviderPart) -> bool:
+    asked_by = text(part.data.get("tool_use_id"))
+    return bool(asked_by) and earlier.data.get("id") == asked_by
 
 
 def _heard(kind: str, text: str) -> tuple[Delta, ...]:

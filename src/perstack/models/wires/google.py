@@ -6,7 +6,8 @@ must carry one; where it has none, or one that another provider wrote, the value
 stands in.
 
 All results of one turn go back together in one content. Models that are asked for a thinking level
-(Gemini 3 and later) take files inside the result; to others they follow in a content of their own.
+(Gemini 3 and later) take files inside the result; to others they follow in a content of their own. What
+Google's own tools did goes back as it came, in its place.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ import msgspec
 from perstack.definition import ProviderAccess, ProviderName, Reasoning
 from perstack.errors import ModelError
 from perstack.job import (
+    Call,
     ExpertMessage,
     File,
     Image,
     Json,
     Message,
+    ProviderPart,
     Text,
+    Thought,
     ToolMessage,
     UserMessage,
     joined,
@@ -40,6 +44,7 @@ from ..model import Request, ToolSpec
 from .calls import own_names, safe_name
 from .effort import effort_for, level_of, style_of
 from .google_stream import GeminiDecoder, reported
+from .google_tools import tools_of
 from .loose import obj, objs
 from .media import in_words
 from .rows import rows_of
@@ -76,6 +81,9 @@ class Gemini:
         headers = {"x-goog-api-key": access.api_key} if access.api_key else {}
         return merged(headers, access.headers)
 
+    def request_headers(self, access: ProviderAccess, request: Request) -> dict[str, str]:
+        return {}
+
     def encode(self, request: Request, traits: Traits, pieces: Pieces) -> bytes:
         body: dict[str, Json] = {}
         if request.instruction:
@@ -85,12 +93,15 @@ class Gemini:
             body["generationConfig"] = {"thinkingConfig": thinking}
         members = [_encode(body)[1:-1]] if body else []
         if request.tools:
-            members.append(b'"tools":' + pieces.tools(request.tools, _tools))
-            if request.concluding:  # and the cached beginning stays what it was
-                members.append(b'"toolConfig":{"functionCallingConfig":{"mode":"NONE"}}')
+            tools = pieces.tools(request.tools, _tools)
+            members.append(b'"tools":' + _joined(tools, tools_of(request.provided)))
+        elif request.provided:
+            members.append(b'"tools":' + _encode(tools_of(request.provided)))
+        if config := _tool_config(request):
+            members.append(b'"toolConfig":' + _encode(config))
         nested = style == "level"
         encode = partial(_message, reader=self.provider, nested=nested)
-        contents = rows_of(pieces, request.history, encode, _close, nested)
+        contents = rows_of(pieces, request.history, encode, _close, nested, self.provider)
         if contents and contents[0].startswith(b'{"role":"model"'):
             contents.insert(0, _content([_encode({"text": ""})]))  # the first word is a user's
         members.append(b'"contents":[' + b",".join(contents) + b"]")
@@ -124,6 +135,20 @@ def _thinking(reasoning: Reasoning, traits: Traits, style: ReasoningStyle) -> di
             return {"thinkingLevel": word.upper()} | ({} if off else {"includeThoughts": True})
         case _:
             return {}
+
+
+def _tool_config(request: Request) -> dict[str, Json]:
+    config: dict[str, Json] = {}
+    if request.tools and request.concluding:  # and the cached beginning stays what it was
+        config["functionCallingConfig"] = {"mode": "NONE"}
+    if request.tools and request.provided:
+        config["includeServerSideToolInvocations"] = True
+    return config
+
+
+def _joined(ours: bytes, provided: list[dict[str, Json]]) -> bytes:
+    """One array of all tools, the provider's last."""
+    return ours[:-1] + b"," + _encode(provided)[1:] if provided else ours
 
 
 def _tools(tools: tuple[ToolSpec, ...]) -> bytes:
@@ -161,19 +186,25 @@ def _expert(message: ExpertMessage, own: bool) -> Iterator[dict[str, Json]]:
     def signed(part: dict[str, Json], signature: str) -> dict[str, Json]:
         return part | ({"thoughtSignature": signature} if own and signature else {})
 
-    for thought in message.thoughts if own else ():
-        yield signed({"text": thought.text, "thought": True}, thought.signature)
-    for said in message.texts:
-        if said.text or (own and said.signature):
-            yield signed({"text": said.text}, said.signature)
-    for number, call in enumerate(message.calls):
-        name = safe_name(call.tool, TOOL_NAME)
-        part = signed(
-            {"functionCall": {"id": call.id, "name": name, "args": call.args}}, call.signature
-        )
-        if number == 0:
-            part.setdefault("thoughtSignature", NO_SIGNATURE)
-        yield part
+    first = True
+    for part in message.parts:
+        match part:
+            case Thought() if own:
+                yield signed({"text": part.text, "thought": True}, part.signature)
+            case Text() if part.text or (own and part.signature):
+                yield signed({"text": part.text}, part.signature)
+            case Call():
+                name = safe_name(part.tool, TOOL_NAME)
+                call: dict[str, Json] = {"id": part.id, "name": name, "args": part.args}
+                asked = signed({"functionCall": call}, part.signature)
+                if first:
+                    asked.setdefault("thoughtSignature", NO_SIGNATURE)
+                first = False
+                yield asked
+            case ProviderPart() if own:
+                yield part.data
+            case _:
+                pass
 
 
 def _result(message: ToolMessage, nested: bool) -> bytes:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TypeVar
 
 import msgspec
 
 from perstack.errors import ModelError
-from perstack.job import Call, ExpertMessage, Json, Text, Thought, Usage
+from perstack.job import Call, ExpertMessage, Json, ProviderPart, Text, Thought, Usage
 
 from ..model import Delta, Finish, Reply, Request
 from .calls import UNNAMED, with_ids
+from .google_tools import answers, part_of, sources_of
 from .loose import count, event_of, obj, objs, text, truncated
+from .telling import put
 from .wire import failed
 
 P = TypeVar("P", Text, Thought)
@@ -56,6 +58,9 @@ class GeminiDecoder:
         self._thoughts: list[Thought] = []
         self._texts: list[Text] = []
         self._calls: list[Call] = []
+        self._provided: list[ProviderPart] = []
+        self._order = ""
+        self._sources: tuple[dict[str, Json], ...] = ()
         self._counts: dict[str, int] = {}
         self._finish = ""
 
@@ -71,6 +76,7 @@ class GeminiDecoder:
             self._finish = "SAFETY"
         candidate = next(iter(objs(chunk.get("candidates"))), obj(None))
         parts = objs(obj(candidate.get("content")).get("parts"))
+        self._sources = sources_of(candidate) or self._sources
         deltas = [delta for part in parts for delta in self._hear(part)]
         if reason := text(candidate.get("finishReason")):
             self._close(reason, text(candidate.get("finishMessage")))
@@ -78,6 +84,10 @@ class GeminiDecoder:
 
     def _hear(self, part: dict[str, Json]) -> Iterable[Delta]:
         signature = text(part.get("thoughtSignature"))
+        if self._request.provided and (provided := part_of(part)) is not None:
+            put(self._provided, provided, answers)
+            self._order += "p"
+            return ()
         if call := obj(part.get("functionCall")):
             name = text(call.get("name"))
             self._calls.append(
@@ -89,12 +99,17 @@ class GeminiDecoder:
                     signature=signature,
                 )
             )
+            self._order += "c"
             return ()
         said = text(part.get("text"))
+        if not said and not signature:
+            return ()
         if part.get("thought"):
-            self._thoughts += [Thought(text=said, signature=signature)] if said or signature else []
+            self._thoughts.append(Thought(text=said, signature=signature))
+            self._order += "t"
             return (Delta("thought", said),) if said else ()
-        self._texts += [Text(text=said, signature=signature)] if said or signature else []
+        self._texts.append(Text(text=said, signature=signature))
+        self._order += "w"
         return (Delta("text", said),) if said else ()
 
     def _close(self, reason: str, message: str) -> None:
@@ -118,13 +133,31 @@ class GeminiDecoder:
             reasoning_tokens=thought_tokens,
             cached_input_tokens=counts.get("cachedContentTokenCount", 0),
         )
-        message = ExpertMessage(
-            thoughts=tuple(_together(self._thoughts)),
-            texts=tuple(_together(self._texts)),
-            calls=with_ids(self._calls, self._request),
-            model=self._model,
-        )
-        return Reply(message=message, usage=usage, finish=self._why())
+        return Reply(message=self._message(), usage=usage, finish=self._why())
+
+    def _message(self) -> ExpertMessage:
+        calls = with_ids(self._calls, self._request)
+        if self._provided:
+            split = ExpertMessage(
+                thoughts=tuple(self._thoughts),
+                texts=tuple(self._texts),
+                calls=calls,
+                model=self._model,
+                provided=tuple(self._provided),
+                order=self._order,
+            )
+            message = _in_place(split)
+        else:
+            message = ExpertMessage(
+                thoughts=tuple(_together(self._thoughts)),
+                texts=tuple(_together(self._texts)),
+                calls=calls,
+                model=self._model,
+            )
+        if not self._sources or not message.texts:
+            return message
+        last = msgspec.structs.replace(message.texts[-1], citations=self._sources)
+        return msgspec.structs.replace(message, texts=(*message.texts[:-1], last))
 
     def _why(self) -> Finish:
         if self._finish in _REFUSALS:
@@ -142,6 +175,28 @@ def _together(parts: list[P]) -> Iterator[P]:
         else:
             run = tuple(group)
             yield msgspec.structs.replace(run[0], text="".join(part.text for part in run))
+
+
+def _in_place(split: ExpertMessage) -> ExpertMessage:
+    """`split` with what was only split on its way put together, and nothing moved over another part."""
+    thoughts: list[Thought] = []
+    texts: list[Text] = []
+    order = ""
+    said, thought = iter(split.texts), iter(split.thoughts)
+    for letter, group in groupby(split.order):
+        length = len(tuple(group))
+        match letter:
+            case "t":
+                mused = tuple(_together(list(islice(thought, length))))
+                thoughts += mused
+                order += letter * len(mused)
+            case "w":
+                words = tuple(_together(list(islice(said, length))))
+                texts += words
+                order += letter * len(words)
+            case _:
+                order += letter * length
+    return msgspec.structs.replace(split, thoughts=tuple(thoughts), texts=tuple(texts), order=order)
 
 
 _BY_STATUS = {

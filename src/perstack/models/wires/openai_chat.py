@@ -46,6 +46,9 @@ class OpenAIChat:
     def headers(self, access: ProviderAccess) -> dict[str, str]:
         return openai.credentials(access)
 
+    def request_headers(self, access: ProviderAccess, request: Request) -> dict[str, str]:
+        return {}
+
     def encode(self, request: Request, traits: Traits, pieces: Pieces) -> bytes:
         style = style_of(request.reasoning, traits, "effort")
         body: dict[str, Json] = {

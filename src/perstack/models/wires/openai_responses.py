@@ -3,7 +3,7 @@
 A reasoning item is one Thought per piece of its summary, all with the item's id, the first with the
 encrypted content as `signature`. A text's `signature` is the id of its message and, after a space, its
 phase; a call's is its item's id. They go back only together and only to who wrote them: an item that
-names thoughts which are not there is refused.
+names thoughts which are not there is refused. Items of OpenAI's own tools go back with them, as they came.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from perstack.job import (
     Image,
     Json,
     Message,
+    ProviderPart,
     Text,
     Thought,
     ToolMessage,
@@ -37,6 +38,7 @@ from .calls import call_of, own_names, result_text, safe_name, with_ids
 from .effort import effort_for, level_of, style_of
 from .loose import count, event_of, obj, objs, text, truncated
 from .media import data_url, in_words
+from .openai_tools import PROVIDED, included, part_of, tools_of
 from .rows import rows_of
 from .wire import Pieces, Traits
 
@@ -53,23 +55,31 @@ class OpenAIResponses:
     def headers(self, access: ProviderAccess) -> dict[str, str]:
         return openai.credentials(access)
 
+    def request_headers(self, access: ProviderAccess, request: Request) -> dict[str, str]:
+        return {}
+
     def encode(self, request: Request, traits: Traits, pieces: Pieces) -> bytes:
         body: dict[str, Json] = {"model": request.model, "stream": True, "store": False}
         if request.instruction:
             body["instructions"] = request.instruction
         reasons = style_of(request.reasoning, traits, "effort") == "effort"
+        include = ["reasoning.encrypted_content"] if reasons else []
+        include += included(request.provided)
+        if include:
+            body["include"] = include
         if reasons:
-            body["include"] = ["reasoning.encrypted_content"]
             if word := effort_for(request.reasoning, traits.efforts):
                 shown = level_of(request.reasoning) != "none"
                 body["reasoning"] = {"effort": word} | ({"summary": "auto"} if shown else {})
         tools = b""
-        if request.tools:
-            tools = b',"tools":' + pieces.tools(request.tools, _tools)
+        if request.tools or request.provided:
+            ours = pieces.tools(request.tools, _tools)
+            tools = b',"tools":' + _joined(ours, tools_of(request.provided))
             if request.concluding:
                 body["tool_choice"] = "none"  # and the cached beginning stays what it was
         reader = self.provider if reasons else ""
-        items = rows_of(pieces, request.history, partial(_message, reader=reader), _close, reader)
+        encode = partial(_message, reader=reader, provider=self.provider)
+        items = rows_of(pieces, request.history, encode, _close, reader, self.provider)
         return b"".join((openai.encode(body)[:-1], tools, b',"input":[', b",".join(items), b"]}"))
 
     def decoder(self, request: Request) -> ResponsesDecoder:
@@ -81,6 +91,14 @@ class OpenAIResponses:
 
 RESPONSES = OpenAIResponses("openai")
 AZURE_RESPONSES = OpenAIResponses("azure-openai")
+
+
+def _joined(ours: bytes, provided: list[dict[str, Json]]) -> bytes:
+    """One array of all tools, the provider's last."""
+    if not provided:
+        return ours
+    theirs = openai.encode(provided)
+    return theirs if ours == b"[]" else ours[:-1] + b"," + theirs[1:]
 
 
 def _tools(tools: tuple[ToolSpec, ...]) -> bytes:
@@ -102,8 +120,8 @@ def _close(results: list[bytes], shown: list[bytes]) -> list[bytes]:
     return list(results)  # they hold their images and files themselves
 
 
-def _message(message: Message, reader: str) -> bytes:
-    """The items of `message`, joined. reader: the provider that can read thoughts here, "" if none can."""
+def _message(message: Message, reader: str, provider: str) -> bytes:
+    """The items of `message`, joined. reader: `provider` if it can read thoughts here, else ""."""
     match message:
         case UserMessage(parts=(Text() as only,)):
             return openai.encode({"role": "user", "content": only.text})
@@ -112,7 +130,7 @@ def _message(message: Message, reader: str) -> bytes:
                 {"role": "user", "content": [_part(part) for part in message.parts]}
             )
         case ExpertMessage():
-            return b",".join(openai.encode(item) for item in _expert(message, reader))
+            return b",".join(openai.encode(item) for item in _expert(message, reader, provider))
         case ToolMessage():
             output = _output(message)
             return openai.encode(
@@ -120,43 +138,82 @@ def _message(message: Message, reader: str) -> bytes:
             )
 
 
-def _expert(message: ExpertMessage, reader: str) -> Iterator[dict[str, Json]]:
+def _expert(message: ExpertMessage, reader: str, provider: str) -> Iterator[dict[str, Json]]:
     own = bool(reader) and written_by(reader, message)
     # An item with its id is refused when the thoughts that led to it are missing.
     whole = own and {t.id for t in message.thoughts} <= {
         t.id for t in message.thoughts if t.signature
     }
-    if whole:
-        for id, group in groupby(message.thoughts, lambda thought: thought.id):
-            thoughts = tuple(group)
-            yield {
-                "type": "reasoning",
-                "id": id,
-                "summary": [{"type": "summary_text", "text": t.text} for t in thoughts if t.text],
-                "encrypted_content": next(t.signature for t in thoughts if t.signature),
-            }
-    for said in message.texts:
-        id, _, phase = said.signature.partition(" ")
-        if whole and id:
-            content: Json = {"type": "output_text", "text": said.text, "annotations": []}
-            item: dict[str, Json] = {
-                "type": "message",
-                "role": "assistant",
-                "id": id,
-                "status": "completed",
-                "content": [content],
-            }
-            yield item | ({"phase": phase} if phase else {})
-        elif said.text:
-            yield {"role": "assistant", "content": said.text}
-    for call in message.calls:
-        item = {
-            "type": "function_call",
-            "call_id": call.id,
-            "name": safe_name(call.tool, openai.TOOL_NAME),
-            "arguments": openai.encode(call.args).decode(),
+    provided = whole or (written_by(provider, message) and not message.thoughts)
+    for thoughts, part in _grouped(message):
+        if thoughts and whole:
+            yield _reasoning(thoughts)
+        match part:
+            case Text():
+                yield from _text(part, whole)
+            case Call():
+                yield _call(part, whole)
+            case ProviderPart() if provided:
+                yield part.data
+            case _:
+                pass
+
+
+def _grouped(
+    message: ExpertMessage,
+) -> Iterator[tuple[tuple[Thought, ...], Text | Call | ProviderPart | None]]:
+    """The parts of `message`: thoughts of one item together, and every other by itself."""
+
+    def item_of(part: Thought | Text | Call | ProviderPart) -> str | None:
+        return part.id if isinstance(part, Thought) else None
+
+    for _, group in groupby(message.parts, item_of):
+        parts = tuple(group)
+        thoughts = tuple(part for part in parts if isinstance(part, Thought))
+        if thoughts:
+            yield thoughts, None
+        for part in parts:
+            if not isinstance(part, Thought):
+                yield (), part
+
+
+def _reasoning(thoughts: tuple[Thought, ...]) -> dict[str, Json]:
+    return {
+        "type": "reasoning",
+        "id": thoughts[0].id,
+        "summary": [{"type": "summary_text", "text": t.text} for t in thoughts if t.text],
+        "encrypted_content": next(t.signature for t in thoughts if t.signature),
+    }
+
+
+def _text(said: Text, whole: bool) -> Iterator[dict[str, Json]]:
+    id, _, phase = said.signature.partition(" ")
+    if whole and id:
+        content: Json = {
+            "type": "output_text",
+            "text": said.text,
+            "annotations": said.citations,
         }
-        yield item | ({"id": call.signature} if whole and call.signature else {})
+        item: dict[str, Json] = {
+            "type": "message",
+            "role": "assistant",
+            "id": id,
+            "status": "completed",
+            "content": [content],
+        }
+        yield item | ({"phase": phase} if phase else {})
+    elif said.text:
+        yield {"role": "assistant", "content": said.text}
+
+
+def _call(call: Call, whole: bool) -> dict[str, Json]:
+    item: dict[str, Json] = {
+        "type": "function_call",
+        "call_id": call.id,
+        "name": safe_name(call.tool, openai.TOOL_NAME),
+        "arguments": openai.encode(call.args).decode(),
+    }
+    return item | ({"id": call.signature} if whole and call.signature else {})
 
 
 def _output(message: ToolMessage) -> str | list[dict[str, Json]]:
@@ -209,7 +266,10 @@ class ResponsesDecoder:
             case "response.function_call_arguments.delta":
                 self._hear(place, "text", text(chunk.get("delta")))
             case "response.output_item.added":
-                self._items.setdefault(place, obj(chunk.get("item")))
+                item = obj(chunk.get("item"))
+                self._items.setdefault(place, item)
+                if item.get("type") in PROVIDED:
+                    self._heard.setdefault(place, [])
             case "response.output_item.done":
                 self._items[place] = obj(chunk.get("item"))
                 self._heard.pop(place, None)
@@ -249,17 +309,23 @@ class ResponsesDecoder:
         thoughts: list[Thought] = []
         texts: list[Text] = []
         calls: list[Call] = []
+        provided: list[ProviderPart] = []
+        order = ""
         refused = self._ended == "content_filter"
         for place in sorted(self._items):
             item, heard = self._items[place], "".join(self._heard.get(place, ()))
             match item.get("type"):
                 case "reasoning":
-                    thoughts += _thoughts_of(item, heard)
+                    pieces = _thoughts_of(item, heard)
+                    thoughts += pieces
+                    order += "t" * len(pieces)
                 case "message":
                     refused |= any(
                         part.get("type") == "refusal" for part in objs(item.get("content"))
                     )
-                    texts += _texts_of(item, heard)
+                    said = _texts_of(item, heard)
+                    texts += said
+                    order += "w" * len(said)
                 case "function_call":
                     name = text(item.get("name"))
                     calls.append(
@@ -271,6 +337,11 @@ class ResponsesDecoder:
                             cut=self._ended == "max_output_tokens",
                         )
                     )
+                    order += "c"
+                # One that the answer's end cut off has done nothing
+                case str() as kind if kind in PROVIDED and place not in self._heard:
+                    provided.append(part_of(item))
+                    order += "p"
                 case _:
                     pass
         message = ExpertMessage(
@@ -278,6 +349,8 @@ class ResponsesDecoder:
             texts=tuple(texts),
             calls=with_ids(calls, self._request),
             model=self._model,
+            provided=tuple(provided),
+            order=order if provided else "",
         )
         finish: Finish = "calls" if calls else "stop"
         if refused:
@@ -301,4 +374,6 @@ def _texts_of(item: dict[str, Json], heard: str) -> list[Text]:
     content = objs(item.get("content"))
     said = heard or "".join(text(p.get("text")) or text(p.get("refusal")) for p in content)
     signature = f"{text(item.get('id'))} {text(item.get('phase'))}".rstrip()
-    return [Text(text=said, signature=signature)] if said else []
+    # Their places are counted in their own piece, so they mean nothing where there are several
+    named = objs(content[0].get("annotations")) if len(content) == 1 else []
+    return [Text(text=said, signature=signature, citations=tuple(named))] if said else []

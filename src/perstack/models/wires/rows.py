@@ -21,11 +21,11 @@ class Rows:
     """Repaired messages go in, their bytes come out.
 
     encode: one message; for a result its bytes and, after a line break (JSON as we write it holds none), what
-    it showed. Empty bytes are not sent.
+    it showed. Empty bytes are not sent. reader: the provider, where it can read what its own tools did.
     """
 
-    def __init__(self, encode: Callable[[Message], bytes], close: Close) -> None:
-        self._repair = Repair()
+    def __init__(self, encode: Callable[[Message], bytes], close: Close, reader: str = "") -> None:
+        self._repair = Repair(reader)
         self._encode = encode
         self._close = close
         self._row: list[bytes] = []
@@ -61,10 +61,15 @@ class Rows:
 
 
 def rows_of(
-    pieces: Pieces, history: History, encode: Callable[[Message], bytes], close: Close, key: object
+    pieces: Pieces,
+    history: History,
+    encode: Callable[[Message], bytes],
+    close: Close,
+    key: object,
+    reader: str = "",
 ) -> list[bytes]:
     """The messages to send of `history`; only those new since the last request are encoded.
 
-    key: what `encode` depends on besides the message.
+    key: what `encode` depends on besides the message. reader: as for `Rows`.
     """
-    return pieces.follow(history, lambda: Rows(encode, close), key).whole()
+    return pieces.follow(history, lambda: Rows(encode, close, reader), key).whole()

@@ -128,6 +128,10 @@ class Wire(Protocol):
         """The headers of this provider, credentials among them; the user's own headers come last."""
         ...
 
+    def request_headers(self, access: ProviderAccess, request: Request) -> dict[str, str]:
+        """The headers that this request needs besides, or in the place of those; empty for most."""
+        ...
+
     def encode(self, request: Request, traits: Traits, pieces: Pieces) -> bytes:
         """The body: JSON, UTF-8."""
         ...

@@ -7,9 +7,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
 from pathlib import Path
 
-from perstack.definition import SERVED, ProviderAccess, ProviderName, access_of, not_served
-from perstack.errors import UserError
+from perstack.definition import (
+    SERVED,
+    ProviderAccess,
+    ProviderName,
+    ProviderTable,
+    access_of,
+    not_served,
+)
+from perstack.errors import MissingEnv, UserError
 from perstack.job import Job, ModelChoice, Usage
+from perstack.lock import Lock
 from perstack.models import (
     Model,
     default_model,
@@ -22,6 +30,7 @@ from perstack.models import (
 
 from ..project import Settings
 from .order import Opener, Order
+from .provided import check_provided, outside_walls
 
 
 def stands_in(order: Order) -> bool:
@@ -71,13 +80,34 @@ def model_opener(
     else:
         if choice.provider not in SERVED:
             raise UserError(not_served(choice.provider))
-        table = settings.provider_table if choice.provider == settings.provider else None
-        access = access_of(choice.provider, table, env)
+        access = access_of(choice.provider, _table(settings, choice), env)
         if settings.limits.max_cost is not None:
             _check_price(choice.provider, choice.model)
         ends = ending(choice.provider, choice.model, date.today())
         opener, warnings = _asking(access, order.proxy), (ends,) if ends else ()
     return (_recording(opener, order.record, scrub) if order.record else opener), warnings
+
+
+def _table(settings: Settings, choice: ModelChoice) -> ProviderTable | None:
+    return settings.provider_table if choice.provider == settings.provider else None
+
+
+def check_use(
+    order: Order, settings: Settings, choice: ModelChoice, lock: Lock, env: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What the Experts use at the provider that the job asks, one sentence for each.
+
+    Raises UserError if the provider lacks any of it. A recording, or a program's own model, is not asked.
+    """
+    provider = choice.provider
+    if stands_in(order) or provider in ("cassette", "custom") or provider not in SERVED:
+        return ()
+    try:
+        access = access_of(provider, _table(settings, choice), env)
+    except MissingEnv:  # said by whoever needs the key
+        access = ProviderAccess(provider=provider)
+    check_provided(lock, order.expert, access, choice.model)
+    return outside_walls(lock, order.expert, provider)
 
 
 def no_model(job: Job) -> AbstractAsyncContextManager[Model]:

@@ -111,6 +111,8 @@ def _remarks(prepared: Prepared, vendor: Vendor) -> Iterator[str]:
     left_out = [
         *(f"skill {name}" for name in expert.skills if name != BASE_SKILL),
         *(f"delegate {delegate}" for delegate in expert.delegates),
+        *(f"provider tool {name}" for name in expert.provider_tools),
+        *(f"provider skill {s.get('skillId') or s.get('name')}" for s in expert.provider_skills),
     ]
     if left_out:
         yield f"{vendor.name} does not know: {', '.join(left_out)}."

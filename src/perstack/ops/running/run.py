@@ -17,7 +17,7 @@ from perstack.job import Job
 from ..project import load_env, load_project, settle
 from ..scratch import scratch
 from ..shipped import demo_of
-from .asking import model_opener, no_model
+from .asking import check_use, model_opener, no_model
 from .beginning import new_job
 from .going_on import going_on
 from .order import GoOn, Order, Prepared, store_of
@@ -45,7 +45,9 @@ async def prepare(order: Order, *, asks: bool = True) -> Prepared:
     else:
         course = await going_on(order, order.go_on, store, settings)
     choice = course.choice
-    opener, ends = no_model, ()
+    opener, ends, used = no_model, (), ()
+    if runtime.asks_model:
+        used = check_use(order, settings, choice, course.lock, env)
     if runtime.asks_model and asks:
         opener, ends = model_opener(order, settings, choice, env)
     ours = (f"Model: {choice.provider}/{choice.model}, reasoning {choice.reasoning}",)
@@ -60,6 +62,7 @@ async def prepare(order: Order, *, asks: bool = True) -> Prepared:
         settled=(
             f"Definitions: {loaded.path if loaded else 'those that come with Perstack'}",
             *(ours if runtime.asks_model else ()),
+            *used,
             f"Runtime: {runtime.name}",
             f"Workspace: {order.workspace}",
             f"Job: {course.plan.job}",
