@@ -18,6 +18,7 @@ from perstack.job import (
     File,
     Image,
     ModelChoice,
+    ProviderPart,
     Text,
     Thought,
     Usage,
@@ -30,7 +31,7 @@ REFERENCE = (DOCS / "reference" / "log.md").read_text(encoding="utf-8")
 CONCEPT = (DOCS / "concepts" / "job.md").read_text(encoding="utf-8")
 PARTS = (
     *(Call, CalledBy, ExpertMessage, Failure, File, Image, Limits, Lock, ModelChoice, Pin),
-    *(Text, Thought, Usage),
+    *(ProviderPart, Text, Thought, Usage),
 )
 
 
